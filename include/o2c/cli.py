@@ -1,0 +1,158 @@
+"""The ``o2c`` command: the same functions the DAGs call, for a person at a terminal."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated
+
+import typer
+
+from o2c.connections import from_environment
+from o2c.contracts.catalogue import load_catalogue
+from o2c.contracts.flow import Flow
+from o2c.errors import UsageError
+from o2c.settings import Settings
+from o2c.terminal.output import Format, console, plain_errors, show_rows, show_table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Order-to-cash warehouse: loads you can prove, receivables as of any date, leaks counted once.",
+)
+flow_app = typer.Typer(no_args_is_help=True, help="Check and list flow files.")
+app.add_typer(flow_app, name="flow")
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print rows.")]
+AsOf = Annotated[datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Business date, YYYY-MM-DD.")]
+
+
+@app.command()
+def init() -> None:
+    """Prepare an empty warehouse: schemas, operations tables, one raw table per entity."""
+    from o2c.warehouse.migrate import migrate
+
+    with plain_errors():
+        settings = Settings.load()
+        from o2c.contracts.entity import load_entities
+
+        entities = load_entities(settings.entities_dir)
+        applied = migrate(settings, entities)
+        settings.landing_dir.mkdir(parents=True, exist_ok=True)
+        settings.reports_dir.mkdir(parents=True, exist_ok=True)
+        done = ", ".join(applied) or "none, it was up to date"
+        console.print(f"Warehouse ready: {len(entities)} raw tables; migrations applied: {done}.")
+
+
+@flow_app.command("check")
+def flow_check(name: Annotated[str | None, typer.Argument(help="A flow or a source; all when left out.")] = None) -> None:
+    """Check flow files: the eight keys, columns, rules; says file, line, key and what is expected."""
+    with plain_errors():
+        flows = _chosen([name] if name else [])
+        show_table(
+            ["flow", "entity", "connector", "columns", "rules", "owner"],
+            [
+                (f.name, f.entity.name, f.source["connector"], len(f.mapping), len(f.all_rules), f.monitoring.owner)
+                for f in flows
+            ],
+        )
+        console.print(f"{len(flows)} flows hold.")
+
+
+@app.command()
+def sync(
+    names: Annotated[list[str] | None, typer.Argument(help="Flows or sources; all when left out.")] = None,
+) -> None:
+    """Extract, gate and publish flows, one after the other. Exit code 1 when one is held back."""
+    from o2c.loads.sync import sync as sync_flows
+
+    with plain_errors():
+        flows = _chosen(names or [])
+        with console.status(f"Loading {len(flows)} flows ..."):
+            results = sync_flows(Settings.load(), flows, from_environment)
+        rows = [
+            (r.flow, r.published.load_id, r.published.source_rows, *r.published.rows.values())
+            if r.published
+            else (r.flow, "held back", None, None, None, None)
+            for r in results
+        ]
+        show_table(["flow", "load", "source", "published", "quarantined", "duplicate"], rows)
+        errors = [result for result in results if result.error]
+        for result in errors:
+            console.print(f"[bold red]{result.flow}[/]: {result.error}", highlight=False)
+        if errors:
+            raise typer.Exit(max(result.error.exit_code for result in errors if result.error))
+
+
+@app.command()
+def status(
+    flow: Annotated[str | None, typer.Argument(help="A flow or a source; all when left out.")] = None,
+    form: FormatOption = Format.table,
+) -> None:
+    """Show where every flow stands: last success, rows, failures, quarantine with money."""
+    from o2c.terminal import status as queries
+    from o2c.warehouse.session import connect
+
+    with plain_errors(), connect(Settings.load()) as connection:
+        if flow:
+            _chosen([flow])
+        show_rows(*queries.read(connection, queries.FLOWS, flow), form, "Flows")
+        if form is Format.table:
+            for query, title in ((queries.QUARANTINE, "Open quarantine"), (queries.ERRORS, "Held back")):
+                columns, rows = queries.read(connection, query, flow)
+                if rows:
+                    show_table(columns, rows, title)
+
+
+@app.command()
+def build(as_of: AsOf = None) -> None:
+    """Build the marts as of a date, then run the tie-outs."""
+    from o2c.warehouse.build import build_models, reconcile_marts
+
+    with plain_errors():
+        settings = Settings.load()
+        day = _business_date(settings, as_of)
+        with console.status(f"Building the marts as of {day} ..."):
+            build_models(settings, day)
+            reconcile_marts(settings, day)
+        console.print(f"Marts built as of {day}; every tie-out holds.")
+
+
+@app.command()
+def sql(statement: Annotated[str, typer.Argument(help="One SQL query.")], form: FormatOption = Format.table) -> None:
+    """Ask the warehouse, read only."""
+    from o2c.warehouse.query import ask
+
+    with plain_errors():
+        columns, rows = ask(Settings.load(), statement)
+        show_rows(columns, rows, form)
+
+
+@app.command()
+def report() -> None:
+    """Write the receivables page and workbook from the marts as they stand."""
+    from o2c.reports.packs import write_packs
+
+    with plain_errors():
+        for path in write_packs(Settings.load()):
+            console.print(str(path))
+
+
+def _chosen(names: list[str]) -> list[Flow]:
+    catalogue = load_catalogue(Settings.load())
+    if not names:
+        return list(catalogue.flows.values())
+    return [flow for name in names for flow in ([catalogue.flow(name)] if "/" in name else catalogue.group(name))]
+
+
+def _business_date(settings: Settings, given: datetime | None) -> date:
+    day = given.date() if given else settings.as_of
+    if day is None:
+        raise UsageError(
+            "A build needs its business date.", next_step="Give --as-of YYYY-MM-DD, or set O2C_AS_OF."
+        )
+    return day
+
+
+if __name__ == "__main__":
+    app()

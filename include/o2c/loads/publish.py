@@ -1,0 +1,43 @@
+"""Publish a gated load by its id."""
+
+from __future__ import annotations
+
+from o2c.contracts.flow import Flow
+from o2c.errors import O2CError
+from o2c.loads.extract import Extracted
+from o2c.settings import Settings
+from o2c.version import code_version
+from o2c.warehouse.ledger import note_state, read_load
+from o2c.warehouse.publish import Published, PublishRequest
+from o2c.warehouse.publish import publish as publish_load
+from o2c.warehouse.session import connect
+
+
+def publish(settings: Settings, flow: Flow, extracted: Extracted, run_id: str | None = None) -> Published:
+    """Move one gated load into ``raw`` in one transaction.
+
+    Raises:
+        FenceLost: a newer load of the flow exists.
+        LoadNotClosed: rows or money do not add up. The warehouse is unchanged in both cases.
+    """
+    try:
+        with connect(settings) as connection:
+            load, manifest = read_load(connection, extracted.load_id)
+            rows = connection.execute(
+                "select rule, unexpected_rows from ops.gate_result where load_id = %s", [load.load_id]
+            ).fetchall()
+            cursor = manifest.get("cursor_to")
+            request = PublishRequest(
+                load=load,
+                flow=flow,
+                manifest=manifest,
+                cursor_to=tuple(cursor) if cursor else None,
+                unexpected=dict(rows),
+                code_version=code_version(),
+                run_id=run_id,
+            )
+            return publish_load(connection, request)
+    except O2CError as error:
+        with connect(settings) as connection:
+            note_state(connection, extracted.load_id, "failed", error=str(error))
+        raise

@@ -1,0 +1,1 @@
+"""DAGs from flows: the only room that imports Airflow."""

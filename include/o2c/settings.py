@@ -1,0 +1,84 @@
+"""Where things lie and how to reach the warehouse, read from the environment once.
+
+| variable | meaning | default |
+|---|---|---|
+| ``O2C_HOME`` | state: landing files, reports, logs | ``<project>/var`` |
+| ``O2C_FLOWS`` | flow files | ``<project>/include/flows`` |
+| ``O2C_ENTITIES`` | entity contracts | ``<project>/include/entities`` |
+| ``O2C_WAREHOUSE_URL`` | any Postgres 16 or newer, ``postgresql://...`` | none |
+| ``O2C_AS_OF`` | business date of a build, ``YYYY-MM-DD`` | none: the run's own date |
+| ``O2C_REPORTING_CURRENCY`` | group currency, ISO 4217 | ``EUR`` |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from o2c.errors import UsageError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The resolved settings of one process; paths are absolute."""
+
+    home: Path
+    flows_dir: Path
+    entities_dir: Path
+    reporting_currency: str
+    url: str | None = None
+    as_of: date | None = None
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from ``environ`` (default: the process environment)."""
+        env = os.environ if environ is None else environ
+        return cls(
+            home=_path(env, "O2C_HOME", PROJECT_ROOT / "var"),
+            flows_dir=_path(env, "O2C_FLOWS", PROJECT_ROOT / "include" / "flows"),
+            entities_dir=_path(env, "O2C_ENTITIES", PROJECT_ROOT / "include" / "entities"),
+            reporting_currency=env.get("O2C_REPORTING_CURRENCY", "EUR"),
+            url=env.get("O2C_WAREHOUSE_URL") or None,
+            as_of=_as_of(env.get("O2C_AS_OF")),
+        )
+
+    @property
+    def warehouse_url(self) -> str:
+        """The warehouse's URL; raises :class:`UsageError` when it is not set."""
+        if self.url is None:
+            raise UsageError(
+                "No warehouse is set.",
+                where="environment variable O2C_WAREHOUSE_URL",
+                next_step="Set it to postgresql://user:password@host:port/database, or run 'make up'.",
+            )
+        return self.url
+
+    @property
+    def landing_dir(self) -> Path:
+        """Where immutable landing files are kept."""
+        return self.home / "landing"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where reports, Data Docs and dbt docs are written."""
+        return self.home / "reports"
+
+
+def _path(env: Mapping[str, str], name: str, default: Path) -> Path:
+    return Path(env.get(name) or default).expanduser().resolve()
+
+
+def _as_of(text: str | None) -> date | None:
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is not a date.", where="environment variable O2C_AS_OF", next_step="Write it as YYYY-MM-DD."
+        ) from None

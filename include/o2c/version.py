@@ -1,0 +1,30 @@
+"""Which code ran: the commit, for every manifest and ledger row."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from functools import cache
+
+from o2c.settings import PROJECT_ROOT
+
+
+@cache
+def code_version() -> str:
+    """The commit id, with ``+changes`` when files differ from it; ``O2C_CODE_VERSION`` where there is no git."""
+    if version := os.environ.get("O2C_CODE_VERSION"):
+        return version
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
+        return "unknown"
+    return f"{commit}+changes" if _git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(*arguments: str) -> str:
+    try:
+        run = subprocess.run(
+            ["git", "-C", str(PROJECT_ROOT), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return run.stdout.strip() if run.returncode == 0 else ""

@@ -1,0 +1,1 @@
+"""The warehouse room: landing tables, publishing, ledger, quarantine, and the dbt build."""
