@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,6 +58,16 @@ def flow_check(name: Annotated[str | None, typer.Argument(help="A flow or a sour
             ],
         )
         console.print(f"{len(flows)} flows hold.")
+
+
+@flow_app.command("guide")
+def flow_guide(page: Annotated[Path, typer.Argument(help="Where to write the page.")]) -> None:
+    """Write the mapping guide: every flow's columns, code lists and rules, as Markdown."""
+    from o2c.contracts.guide import mapping_guide
+
+    with plain_errors():
+        page.write_text(mapping_guide(load_catalogue(Settings.load())), encoding="utf-8")
+        console.print(str(page))
 
 
 @app.command()

@@ -20,8 +20,8 @@ FORMATS = ("csv", "camt053")
 _SOURCE_KEYS = {
     "postgres": ({"system", "connection", "connector", "query"}, {"cursor", "overlap"}),
     "salesforce": ({"system", "connection", "connector", "object"}, {"cursor", "overlap"}),
-    "sftp_file": ({"system", "connection", "connector", "path", "pattern", "format"}, {"where"}),
-    "local_file": ({"system", "connector", "path", "format"}, {"pattern", "where"}),
+    "sftp_file": ({"system", "connection", "connector", "path", "pattern", "format"}, {"where", "stable_for"}),
+    "local_file": ({"system", "connector", "path", "format"}, {"pattern", "where", "stable_for"}),
 }
 _MAPPING_KEYS = {"from", "values", "date", "constant", "concat"}
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
@@ -187,8 +187,8 @@ def _check_source(document: source_text.Document) -> None:
         raise document.wrong("A cursor is a time and an id.", "source", "cursor", expected="[updated_at, id]")
     if (run_mode == "file") != source["connector"].endswith("_file"):
         raise document.wrong("File connectors run in mode file, others do not.", "run_mode", expected="file")
-    if "overlap" in source:
-        _duration(document, "source", "overlap")
+    for key in {"overlap", "stable_for"} & set(source):
+        _duration(document, "source", key)
     if "format" in source and (source["format"] or {}).get("type") not in FORMATS:
         raise document.wrong("The format is not known.", "source", "format", "type", expected=", ".join(FORMATS))
     if "query" in source and not (document.path.parent / source["query"]).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ def _land(
 ) -> tuple[dict[str, Any], Staged]:
     module = importlib.import_module(f"o2c.connectors.{flow.source['connector']}")
     table = LandingTable(warehouse, flow, load.landing_table)
+    started = time.perf_counter()
     files: list[dict[str, Any]] = []
     controls: list[ControlTotals] = []
     with closing(module.extract(request)) as parts:
@@ -92,12 +94,14 @@ def _land(
             if control is not None:
                 controls.append(control)
                 _check_control(flow, part, files[-1]["rows"], control)
+    landing_seconds = time.perf_counter() - started
     if not table.landed.columns:
         staged = Staged(0, 0, {}, load.cursor)
     else:
         staged = create_stage(warehouse, flow, load, table.landed)
     _check_control_amounts(flow, controls, staged)
-    return _manifest(flow, load, table, files, controls, staged), staged
+    manifest = _manifest(flow, load, table, files, controls, staged)
+    return {**manifest, "landing_seconds": round(landing_seconds, 3)}, staged
 
 
 def _land_part(table: LandingTable, flow: Flow, folder: LandingFolder, part: Part) -> dict[str, Any]:

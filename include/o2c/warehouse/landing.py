@@ -108,7 +108,7 @@ class LandingTable:
         fields = sql.SQL(", ").join(sql.Identifier(column or "") for column in names)
         # A field without content means "nothing", quoted or not.
         statement = sql.SQL(
-            "copy {table} ({fields}) from stdin (format csv, delimiter {delimiter}, encoding 'UTF8', force_null ({fields}))"
+            "copy {table} ({fields}) from stdin (format csv, freeze, delimiter {delimiter}, encoding 'UTF8', force_null ({fields}))"
         ).format(table=self._identifier, fields=fields, delimiter=sql.Literal(delimiter))
         with self._connection.cursor() as cursor:
             try:

@@ -29,8 +29,18 @@ class Load:
         return f"{self._stem}__landed"
 
     @property
-    def stage_table(self) -> str:
+    def typed_table(self) -> str:
         """Name in schema ``landing`` of the rows, mapped and typed."""
+        return f"{self._stem}__typed"
+
+    @property
+    def marks_table(self) -> str:
+        """Name in schema ``landing`` of the marks of rows that cannot be published as they are."""
+        return f"{self._stem}__marks"
+
+    @property
+    def stage_table(self) -> str:
+        """Name in schema ``landing`` of typed rows and marks together: what the gate checks."""
         return self._stem
 
     @property

@@ -393,5 +393,11 @@ def _move_watermark(connection: psycopg.Connection, request: PublishRequest) -> 
 
 
 def _drop_landing(connection: psycopg.Connection, load: Load) -> None:
-    for table in (load.stage_table, load.landing_table):
-        connection.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("landing", table)))
+    for kind, name in (
+        ("view", load.stage_table),
+        ("materialized view", load.typed_table),
+        ("table", load.marks_table),
+        ("table", load.landing_table),
+    ):
+        statement = sql.SQL("drop {} if exists {}").format(trusted(kind), sql.Identifier("landing", name))
+        connection.execute(statement)

@@ -1,4 +1,4 @@
-"""Stage: the landed rows of a flow, mapped and typed, in one LOGGED table of this load."""
+"""Stage: the landed rows of a flow, mapped and typed, under the one name that gate and publish read."""
 
 from __future__ import annotations
 
@@ -31,20 +31,25 @@ class Staged:
 
 
 def create_stage(connection: psycopg.Connection, flow: Flow, load: Load, landed: Landed) -> Staged:
-    """Fill the stage table from the landing table, in the caller's transaction.
+    """Type the landed rows, check them against what was counted, and mark what cannot be published as it is.
+
+    Runs in the caller's transaction. The stage is a view: the typed rows, beside them the marks of the few rows
+    that need one. The typed rows are a materialized view because those are written frozen; reading a fresh table
+    for the first time costs as much as writing its hint bits.
 
     Raises:
         LoadNotClosed: the staged rows or sums differ from those counted while reading.
         FatalSourceError: a cursor value is no timestamp.
     """
     columns = typed_columns(flow, landed.columns)
-    table, source = sql.Identifier("landing", load.stage_table), sql.Identifier("landing", load.landing_table)
-    where = _where(flow, landed)
-    connection.execute(
-        sql.SQL("create table {} as select {} from {}{}").format(table, trusted(_select(flow, columns)), source, where)
-    )
-    rows, amounts = _check_values(connection, flow, load, columns, sql.Composed([source, where]))
-    _mark_repeated_keys(connection, flow, load, rows)
+    source = sql.Identifier("landing", load.landing_table)
+    filtered = sql.Composed([source, _where(flow, landed)])
+    clean = _create_typed(connection, flow, load, columns, filtered)
+    rows, amounts, unparsed = _check_values(connection, flow, load, columns, None if clean else filtered)
+    marked = _mark_rows(connection, flow, load, rows, unparsed, filtered)
+    _create_view(connection, flow, load, unparsed, marked)
+    if unparsed:
+        amounts = _sums(connection, flow, load.stage_table)
     if flow.source.get("where"):
         counted_rows, counted = _landed_totals(connection, flow, columns, source)
     else:
@@ -60,75 +65,140 @@ def amount_and_currency(flow: Flow) -> tuple[str, str]:
     return f'coalesce("{flow.entity.amount}", 0)', f"coalesce(\"{flow.entity.currency}\", '')"
 
 
-def _select(flow: Flow, columns: list[TypedColumn]) -> str:
+def _create_typed(
+    connection: psycopg.Connection, flow: Flow, load: Load, columns: list[TypedColumn], source: sql.Composed
+) -> bool:
+    """Type all rows. First the way that fails on an invalid text; only if it does, the careful way. True when clean."""
+    table = sql.Identifier("landing", load.typed_table)
+    for strict in (True, False):
+        statement = sql.SQL("create materialized view {} as select {} from {}").format(
+            table, trusted(_select(flow, columns, strict)), source
+        )
+        try:
+            with connection.transaction():
+                connection.execute(statement)
+            return strict
+        except psycopg.DataError:
+            if not strict:
+                raise
+    raise AssertionError("the careful way returns or raises")
+
+
+def _select(flow: Flow, columns: list[TypedColumn], strict: bool) -> str:
     by_name = {column.name: column for column in columns}
-    values = [f'{column.value} as "{column.name}"' for column in columns]
+    values = [f'{column.strict if strict else column.value} as "{column.name}"' for column in columns]
     texts = ", ".join(f"coalesce({by_name[name].text}, {NOTHING})" for name in flow.mapping)
     key = ", ".join([literal(flow.system), *(f"coalesce({by_name[name].text}, {NOTHING})" for name in flow.entity.key)])
     return ", ".join(
         [
             "_row",
             *values,
-            "null::text[] as _unparsed",
             f"hashtextextended(concat_ws({SEPARATOR}, {key}), 0) as _key_hash",
             f"sha256(convert_to(concat_ws({SEPARATOR}, {texts}), 'UTF8')) as _row_hash",
-            "null::text as _repeat",
         ]
     )
 
 
 def _check_values(
-    connection: psycopg.Connection, flow: Flow, load: Load, columns: list[TypedColumn], source: sql.Composed
-) -> tuple[int, dict[str, Decimal]]:
-    """Rows and sums by currency of the stage table; one scan also tells whether every text became a value."""
-    checked = [column for column in columns if column.invalid]
-    table = sql.Identifier("landing", load.stage_table)
-    texts = ", ".join(["count(*)", *(f"count({column.text})" for column in checked)])
-    arrived = connection.execute(sql.SQL("select {} from {}").format(trusted(texts), source)).fetchone() or ()
-    by_currency, counts = _stage_counts(connection, flow, table, checked)
-    bad = [column for column, before, after in zip(checked, arrived[1:], counts[1:], strict=True) if before != after]
-    if bad:
-        _mark_unparsed(connection, table, bad, source)
-        by_currency, counts = _stage_counts(connection, flow, table, checked)
-    return counts[0], by_currency
+    connection: psycopg.Connection, flow: Flow, load: Load, columns: list[TypedColumn], source: sql.Composed | None
+) -> tuple[int, dict[str, Decimal], list[TypedColumn]]:
+    """Rows and sums by currency, and the columns where not every text became a number that is finite, a date ...
 
-
-def _stage_counts(
-    connection: psycopg.Connection, flow: Flow, table: sql.Identifier, checked: list[TypedColumn]
-) -> tuple[dict[str, Decimal], list[int]]:
+    ``source`` is None when typing has proven that every text is a value; then only endless numbers are looked for.
+    """
+    checked = [column for column in columns if (column.invalid if source else column.finite)]
     amount, currency = amount_and_currency(flow)
-    values = ", ".join(["count(*)", *(column.counted for column in checked)])
-    query = sql.SQL("select {}, sum({}), {} from {} group by 1").format(
-        trusted(currency), trusted(amount), trusted(values), table
-    )
-    rows = connection.execute(query).fetchall()
-    counts = [sum(column) for column in zip(*(row[2:] for row in rows), strict=True)] or [0] * (len(checked) + 1)
-    return {row[0]: row[1] for row in rows}, counts
+    values = ", ".join([currency, f"sum({amount})", "count(*)", *(column.counted for column in checked)])
+    present = ", ".join(["count(*)", *(f'count("{column.name}")' for column in checked)])
+    table = sql.Identifier("landing", load.typed_table)
+    by_currency = connection.execute(
+        sql.SQL("select {}, {} from {} group by 1").format(trusted(values), trusted(present), table)
+    ).fetchall()
+    totals = [sum(column) for column in zip(*(row[2:] for row in by_currency), strict=True)] or [0] * 2 * (len(checked) + 1)
+    counts, arrived = totals[1 : len(checked) + 1], totals[len(checked) + 2 :]
+    if source:
+        texts = ", ".join(["count(*)", *(f"count({column.text})" for column in checked)])
+        row = connection.execute(sql.SQL("select {} from {}").format(trusted(texts), source)).fetchone()
+        arrived = list(row or ())[1:]
+    unparsed = [column for column, before, after in zip(checked, arrived, counts, strict=True) if before != after]
+    return totals[0], {row[0]: row[1] for row in by_currency}, unparsed
 
 
-def _mark_unparsed(
-    connection: psycopg.Connection, table: sql.Identifier, bad: list[TypedColumn], source: sql.Composed
-) -> None:
-    """Name the columns whose text is no value, and keep no value there."""
-    names = ", ".join(f"case when {column.invalid} then {literal(column.name)} end" for column in bad)
-    anything = " or ".join(column.invalid or "" for column in bad)
-    emptied = ", ".join(
-        f"\"{column.name}\" = case when not ({literal(column.name)} = any (l.unparsed)) then s.\"{column.name}\" end"
-        for column in bad
-    )
+def _mark_rows(
+    connection: psycopg.Connection,
+    flow: Flow,
+    load: Load,
+    rows: int,
+    unparsed: list[TypedColumn],
+    source: sql.Composed,
+) -> bool:
+    """Keep the marks of rows with texts that are no value, or with a key that comes more than once."""
+    typed = sql.Identifier("landing", load.typed_table)
+    distinct = connection.execute(sql.SQL("select count(distinct _key_hash) from {}").format(typed)).fetchone()
+    repeated = distinct is not None and distinct[0] != rows
+    if not unparsed and not repeated:
+        return False
     connection.execute(
-        sql.SQL(
-            "update {} as s set _unparsed = l.unparsed, {} from (select _row, array_remove(array[{}]::text[], null)"
-            " as unparsed from {} {} ({})) as l where l._row = s._row"
-        ).format(
-            table,
-            trusted(emptied),
-            trusted(names),
-            source,
-            sql.SQL("and" if " where " in source.as_string(connection) else "where"),
-            trusted(anything),
+        sql.SQL("create table {} as select _row, _unparsed, _repeat from ({}) as u full join ({}) as r using (_row)").format(
+            sql.Identifier("landing", load.marks_table), _unparsed_rows(unparsed, source), _repeated_rows(flow, typed)
         )
     )
+    return True
+
+
+def _unparsed_rows(unparsed: list[TypedColumn], source: sql.Composed) -> sql.Composed:
+    names = ", ".join(f"case when {column.invalid} then {literal(column.name)} end" for column in unparsed)
+    return sql.SQL(
+        "select * from (select _row, array_remove(array[{}]::text[], null) as _unparsed from {}) as n"
+        " where _unparsed <> '{{}}'"
+    ).format(trusted(names), source)
+
+
+def _repeated_rows(flow: Flow, typed: sql.Identifier) -> sql.Composed:
+    """Copies of a row are duplicates; rows that contradict each other under one key are in conflict.
+
+    Several versions of one record in one window are no contradiction when their version differs.
+    """
+    versions = f', "{flow.entity.version}"' if flow.entity.version in flow.mapping else ""
+    return sql.SQL(
+        "select _row, case when copy > 1 then 'duplicate' else 'conflict' end as _repeat from ("
+        "select s._row, row_number() over (partition by s._key_hash, s._row_hash order by s._row) as copy,"
+        " min(s._row_hash) over (partition by s._key_hash{versions}) <>"
+        " max(s._row_hash) over (partition by s._key_hash{versions}) as differs from {typed} as s"
+        " inner join (select _key_hash from {typed} group by _key_hash having count(*) > 1) as k using (_key_hash)"
+        ") as ranked where copy > 1 or differs"
+    ).format(versions=trusted(versions), typed=typed)
+
+
+def _create_view(
+    connection: psycopg.Connection, flow: Flow, load: Load, unparsed: list[TypedColumn], marked: bool
+) -> None:
+    emptied = {column.name for column in unparsed}
+    columns = [
+        f"case when not coalesce({literal(name)} = any (m._unparsed), false) then t.\"{name}\" end as \"{name}\""
+        if name in emptied
+        else f't."{name}"'
+        for name in flow.entity.columns
+    ]
+    marks = "m._unparsed, m._repeat" if marked else "null::text[] as _unparsed, null::text as _repeat"
+    join = sql.SQL(" left join {} as m using (_row)").format(sql.Identifier("landing", load.marks_table))
+    connection.execute(
+        sql.SQL("create view {} as select _row, {}, t._key_hash, t._row_hash, {} from {} as t{}").format(
+            sql.Identifier("landing", load.stage_table),
+            trusted(", ".join(columns)),
+            trusted(marks),
+            sql.Identifier("landing", load.typed_table),
+            join if marked else sql.SQL(""),
+        )
+    )
+
+
+def _sums(connection: psycopg.Connection, flow: Flow, table: str) -> dict[str, Decimal]:
+    amount, currency = amount_and_currency(flow)
+    query = sql.SQL("select {}, sum({}) from {} group by 1").format(
+        trusted(currency), trusted(amount), sql.Identifier("landing", table)
+    )
+    return dict(connection.execute(query).fetchall())
 
 
 def _where(flow: Flow, landed: Landed) -> sql.Composable:
@@ -139,30 +209,6 @@ def _where(flow: Flow, landed: Landed) -> sql.Composable:
     for column, name in landed.columns.items():
         text = text.replace(f'"{column}"', f"coalesce({name}, '')")
     return sql.SQL(" where ") + trusted(text)
-
-
-def _mark_repeated_keys(connection: psycopg.Connection, flow: Flow, load: Load, rows: int) -> None:
-    """Copies of a row become 'duplicate'; rows that contradict each other under one key become 'conflict'.
-
-    Several versions of one record in one window are no contradiction when their version differs.
-    """
-    table = sql.Identifier("landing", load.stage_table)
-    distinct = connection.execute(sql.SQL("select count(distinct _key_hash) from {}").format(table)).fetchone()
-    if distinct and distinct[0] == rows:
-        return
-    versions = f', "{flow.entity.version}"' if flow.entity.version in flow.mapping else ""
-    connection.execute(
-        sql.SQL(
-            "with repeated as (select _key_hash from {table} group by _key_hash having count(*) > 1),"
-            " ranked as (select s._row,"
-            "   row_number() over (partition by s._key_hash, s._row_hash order by s._row) as copy,"
-            "   min(s._row_hash) over (partition by s._key_hash{version}) <>"
-            "   max(s._row_hash) over (partition by s._key_hash{version}) as differs"
-            "   from {table} as s inner join repeated using (_key_hash))"
-            " update {table} as s set _repeat = case when ranked.copy > 1 then 'duplicate' else 'conflict' end"
-            " from ranked where ranked._row = s._row and (ranked.copy > 1 or ranked.differs)"
-        ).format(table=table, version=trusted(versions))
-    )
 
 
 def _landed_totals(

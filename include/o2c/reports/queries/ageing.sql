@@ -1,0 +1,28 @@
+select
+    as_of_date,
+    entity_code,
+    currency_code,
+    reporting_currency_code,
+    current_amount,
+    days_1_30_amount,
+    days_31_60_amount,
+    days_61_90_amount,
+    days_over_90_amount,
+    gross_receivables_amount,
+    unapplied_cash_amount,
+    unapplied_credits_amount,
+    net_receivables_amount,
+    intercompany_amount,
+    closing_rate,
+    current_amount_reporting,
+    days_1_30_amount_reporting,
+    days_31_60_amount_reporting,
+    days_61_90_amount_reporting,
+    days_over_90_amount_reporting,
+    gross_receivables_amount_reporting,
+    unapplied_cash_amount_reporting,
+    unapplied_credits_amount_reporting,
+    net_receivables_amount_reporting,
+    intercompany_amount_reporting
+from marts_receivables.rpt_ageing_monthly
+order by as_of_date, entity_code collate "C", currency_code collate "C"

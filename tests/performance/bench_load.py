@@ -1,0 +1,173 @@
+"""Measure one big CSV load against ``psql \\copy`` of the same file, in the same run.
+
+    make bench-load            # 1,000,000 rows; fails when a limit is broken
+    make bench-load ROWS=200000
+
+The file holds invoice lines in 16 columns, 13 of them mapped and about 150 MB for a million rows. The peer copies them
+into a LOGGED table of text columns. Memory is the peak of the process that loads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+
+from demo.stack.postgres import Cluster, temporary
+from o2c.connections import from_environment
+from o2c.contracts.catalogue import load_catalogue
+from o2c.loads.extract import extract
+from o2c.loads.gate import gate
+from o2c.loads.publish import publish
+from o2c.settings import Settings
+from o2c.warehouse.migrate import migrate
+
+T = TypeVar("T")
+LIMIT_LANDING, LIMIT_LOAD, LIMIT_MEMORY = 1.6, 5.0, 300
+COLUMNS = (
+    "line_id,invoice_id,position,order_line,delivery_line,product,quantity,price,net,tax,currency,reference,changed,"
+    "text,place,note"
+).split(",")
+FLOW = """
+source: {{system: shop, connector: local_file, path: {path}, format: {{type: csv}}}}
+target: raw.invoice_line
+entity: invoice_line
+mapping:
+  invoice_line_id: line_id
+  invoice_id: invoice_id
+  line_number: position
+  order_line_id: order_line
+  delivery_line_id: delivery_line
+  product_id: product
+  quantity: quantity
+  unit_price: price
+  net_amount: net
+  tax_amount: tax
+  currency_code: currency
+  special_price_reference: reference
+  updated_at: changed
+validation: []
+run_mode: file
+retry: {{attempts: 1, backoff: 1s..1s, fatal: []}}
+monitoring: {{owner: billing, freshness: 1d, alert: none}}
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Seconds, and ratios to the median of the copies made before and after; memory in MB."""
+
+    rows: int
+    copy_seconds: float
+    landing_ratio: float
+    load_ratio: float
+    memory: float
+    published: int
+
+    def broken_limits(self) -> list[str]:
+        """The limits that do not hold."""
+        checks = {
+            f"landing {self.landing_ratio:.2f} > {LIMIT_LANDING}": self.landing_ratio > LIMIT_LANDING,
+            f"load {self.load_ratio:.2f} > {LIMIT_LOAD}": self.load_ratio > LIMIT_LOAD,
+            f"memory {self.memory:.0f} MB > {LIMIT_MEMORY} MB": self.memory > LIMIT_MEMORY,
+            f"{self.published} of {self.rows} rows published": self.published != self.rows,
+        }
+        return [text for text, broken in checks.items() if broken]
+
+
+def write_lines(path: Path, rows: int, seed: int = 1) -> None:
+    """Write the CSV; JPY has no decimals, EUR and USD two."""
+    rng = random.Random(seed)
+    with path.open("w", encoding="utf-8") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        for number in range(rows):
+            currency, cents = ("EUR", "USD", "JPY")[number % 3], rng.randrange(100, 1_000_000)
+            net, tax = (cents, cents // 5) if currency == "JPY" else (f"{cents / 100:.2f}", f"{cents / 500:.2f}")
+            file.write(
+                f"IL{number:09d},INV{number // 4:08d},{number % 4 + 1},OL{number:09d},DL{number:09d},"
+                f"P{number % 500:05d},{cents % 97 + 1},{cents / 100:.4f},{net},{tax},{currency},,"
+                f"2026-03-{number % 28 + 1:02d} 10:{number % 60:02d}:{number % 60:02d}+00,"
+                f"some text about the line {number % 1000},warehouse {number % 7} bay {number % 50},note {number % 300}\n"
+            )
+
+
+def measure(rows: int, directory: Path) -> Figures:
+    """Load ``rows`` rows once, with copies by psql before and after."""
+    lines = directory / "lines.csv"
+    write_lines(lines, rows)
+    flows = directory / "flows" / "shop"
+    flows.mkdir(parents=True)
+    (flows / "invoice_lines.yml").write_text(FLOW.format(path=lines), encoding="utf-8")
+    with temporary(directory, durable=True) as cluster:
+        url = cluster.url("warehouse")
+        copies = [_copy(cluster, lines) for _ in range(3)]
+        environment = {"O2C_HOME": str(directory), "O2C_FLOWS": str(flows.parent), "O2C_WAREHOUSE_URL": url}
+        settings = Settings.load({**os.environ, **environment})
+        landing, total, published = _load(settings, url)
+        copies += [_copy(cluster, lines) for _ in range(2)]
+    copy = statistics.median(copies)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Figures(rows, copy, landing / copy, total / copy, memory, published)
+
+
+def _copy(cluster: Cluster, lines: Path) -> float:
+    url = cluster.url("warehouse")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("drop table if exists peer")
+        connection.execute(f"create table peer ({', '.join(f'{name} text' for name in COLUMNS)})")
+    command = [cluster.binaries.program("psql"), url, "-qc", f"\\copy peer from '{lines}' csv header"]
+    return _timed(lambda: subprocess.run(command, check=True))[0]
+
+
+def _load(settings: Settings, url: str) -> tuple[float, float, int]:
+    catalogue = load_catalogue(settings)
+    migrate(settings, catalogue.entities)
+    flow = catalogue.flow("shop/invoice_lines")
+    extracting, extracted = _timed(lambda: extract(settings, flow, from_environment))
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "select (manifest ->> 'landing_seconds')::float from ops.load where load_id = %s", [extracted.load_id]
+        ).fetchone()
+    gating, outcomes = _timed(lambda: gate(settings, "shop", {flow.name: flow}, [extracted]))
+    if outcomes[0].error:
+        raise outcomes[0].error
+    publishing, published = _timed(lambda: publish(settings, flow, extracted))
+    return (row or [0.0])[0], extracting + gating + publishing, published.rows["published"]
+
+
+def _timed(call: Callable[[], T]) -> tuple[float, T]:
+    started = time.perf_counter()
+    value = call()
+    return time.perf_counter() - started, value
+
+
+def main() -> int:
+    """Print the figures; 1 when a limit is broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    with tempfile.TemporaryDirectory() as directory:
+        figures = measure(parser.parse_args().rows, Path(directory))
+    print(f"rows                        {figures.rows:>10,}")
+    print(f"psql \\copy, median of 5     {figures.copy_seconds:>10.2f} s")
+    print(f"landing / copy              {figures.landing_ratio:>10.2f}   (limit {LIMIT_LANDING})")
+    print(f"load, gate, publish / copy  {figures.load_ratio:>10.2f}   (limit {LIMIT_LOAD})")
+    print(f"peak memory of the loader   {figures.memory:>10.0f} MB (limit {LIMIT_MEMORY} MB)")
+    broken = figures.broken_limits()
+    print("\n".join(broken) or "every limit holds")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
