@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +48,9 @@ def init() -> None:
 
 
 @flow_app.command("check")
-def flow_check(name: Annotated[str | None, typer.Argument(help="A flow or a source; all when left out.")] = None) -> None:
+def flow_check(
+    name: Annotated[str | None, typer.Argument(help="A flow or a source; all when left out.")] = None,
+) -> None:
     """Check flow files: the eight keys, columns, rules; says file, line, key and what is expected."""
     with plain_errors():
         flows = _chosen([name] if name else [])
@@ -159,11 +163,17 @@ def _chosen(names: list[str]) -> list[Flow]:
 def _business_date(settings: Settings, given: datetime | None) -> date:
     day = given.date() if given else settings.as_of
     if day is None:
-        raise UsageError(
-            "A build needs its business date.", next_step="Give --as-of YYYY-MM-DD, or set O2C_AS_OF."
-        )
+        raise UsageError("A build needs its business date.", next_step="Give --as-of YYYY-MM-DD, or set O2C_AS_OF.")
     return day
 
+
+def _add_commands_beside() -> None:
+    """Commands that come with the checkout but not with the library, such as those of the sample company."""
+    if importlib.util.find_spec("demo"):
+        app.add_typer(importlib.import_module("demo.commands").app, name="demo")
+
+
+_add_commands_beside()
 
 if __name__ == "__main__":
     app()

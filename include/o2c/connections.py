@@ -60,16 +60,19 @@ def from_environment(conn_id: str, environ: Mapping[str, str] | None = None) -> 
 def _from_json(conn_id: str, text: str) -> Connection:
     values = json.loads(text)
     extra = values.get("extra") or {}
+    extra = json.loads(extra) if isinstance(extra, str) else extra
+    if not isinstance(extra, dict):
+        raise ValueError("extra is no mapping")
     port = values.get("port")
     return Connection(
         conn_id=conn_id,
-        conn_type=values["conn_type"] if "conn_type" in values else "",
+        conn_type=values.get("conn_type") or "",
         host=values.get("host") or "",
         port=int(port) if port is not None else None,
         login=values.get("login") or "",
         password=values.get("password") or "",
         schema=values.get("schema") or "",
-        extra=json.loads(extra) if isinstance(extra, str) else extra,
+        extra=extra,
     )
 
 

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -42,7 +43,7 @@ class Settings:
             home=_path(env, "O2C_HOME", PROJECT_ROOT / "var"),
             flows_dir=_path(env, "O2C_FLOWS", PROJECT_ROOT / "include" / "flows"),
             entities_dir=_path(env, "O2C_ENTITIES", PROJECT_ROOT / "include" / "entities"),
-            reporting_currency=env.get("O2C_REPORTING_CURRENCY", "EUR"),
+            reporting_currency=_currency(env.get("O2C_REPORTING_CURRENCY") or "EUR"),
             url=env.get("O2C_WAREHOUSE_URL") or None,
             as_of=_as_of(env.get("O2C_AS_OF")),
         )
@@ -71,6 +72,16 @@ class Settings:
 
 def _path(env: Mapping[str, str], name: str, default: Path) -> Path:
     return Path(env.get(name) or default).expanduser().resolve()
+
+
+def _currency(text: str) -> str:
+    if re.fullmatch(r"[A-Z]{3}", text):
+        return text
+    raise UsageError(
+        f"'{text}' is not a currency.",
+        where="environment variable O2C_REPORTING_CURRENCY",
+        next_step="Write its code of ISO 4217, for example EUR.",
+    )
 
 
 def _as_of(text: str | None) -> date | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import LiteralString, cast
 
 import psycopg
 from psycopg import sql
@@ -85,7 +84,7 @@ def _window(request: ExtractRequest) -> sql.Composed:
 
 
 def _query(path: Path) -> sql.SQL:
-    return sql.SQL(cast(LiteralString, path.read_text(encoding="utf-8").strip().rstrip(";")))
+    return sql.SQL(path.read_text(encoding="utf-8").strip().rstrip(";"))
 
 
 def _rows(

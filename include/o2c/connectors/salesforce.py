@@ -40,7 +40,8 @@ _DATA_PATH = "/services/data/v{version}"
 @dataclass(frozen=True)
 class Limits:
     """How hard to try: attempts per request, first wait (doubled each time), deadline of the whole extract and
-    timeout of one answer, all in seconds."""
+    timeout of one answer, all in seconds.
+    """
 
     attempts: int = 5
     backoff: float = 1.0

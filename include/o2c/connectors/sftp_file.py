@@ -78,9 +78,10 @@ def _session(connection: Connection, where: str) -> Iterator[tuple[paramiko.SFTP
         _log_in(transport, connection, where)
         with _translated(where):
             client = paramiko.SFTPClient.from_transport(transport)
-        if client is None:
+        channel = client.get_channel() if client else None
+        if client is None or channel is None:
             raise SourceError("The server opened no SFTP channel.", where=where, next_step="Check the server's set-up.")
-        client.get_channel().settimeout(timeout)
+        channel.settimeout(timeout)
         yield client, key.fingerprint
     finally:
         transport.close()

@@ -83,8 +83,11 @@ def load_entity(path: Path) -> Entity:
         UsageError: naming file, line, key and what was expected.
     """
     document = source_text.read(path)
-    _check_keys(document, (), document.data, _ENTITY_KEYS, required={"entity", "description", "owner", "key", "columns"})
+    _check_keys(
+        document, (), document.data, _ENTITY_KEYS, required={"entity", "description", "owner", "key", "columns"}
+    )
     data = document.data
+    _check_shapes(document)
     if data["entity"] != path.stem:
         raise document.wrong("The entity is not called like its file.", "entity", expected=path.stem)
     money = data.get("money") or {}
@@ -107,6 +110,18 @@ def load_entity(path: Path) -> Entity:
     )
 
 
+def _check_shapes(document: source_text.Document) -> None:
+    data = document.data
+    if not (isinstance(data["columns"], dict) and data["columns"]):
+        raise document.wrong("The columns have names.", "columns", expected="<column>: {type: ..., description: ...}")
+    if not (isinstance(data["key"], list) and data["key"]):
+        raise document.wrong("The key is a list of columns.", "key", expected="[<column>, ...]")
+    money = data.get("money")
+    if money is not None and not (isinstance(money, dict) and set(money) == {"amount", "currency"}):
+        expected = "{amount: <column>, currency: <column>}"
+        raise document.wrong("Money is an amount and its currency.", "money", expected=expected)
+
+
 def load_entities(directory: Path) -> dict[str, Entity]:
     """Read every contract in ``directory``; raises :class:`UsageError` when there is none."""
     entities = {path.stem: load_entity(path) for path in sorted(directory.glob("*.yml"))}
@@ -122,15 +137,23 @@ def stated_rules(
 ) -> list[Rule]:
     """The rules written out in a contract or flow file."""
     rules = []
+    if not isinstance(items, list):
+        raise document.wrong("Rules are a list.", section, expected="[{rule: ..., on_fail: ...}]")
     for index, item in enumerate(items):
         keys = item if isinstance(item, dict) else {}
         _check_keys(document, (section, index), keys, {"rule", "on_fail", "reason"}, required={"rule", "on_fail"})
         if item["on_fail"] not in ("quarantine", "stop"):
-            raise document.wrong("A rule quarantines or stops.", section, index, "on_fail", expected="quarantine or stop")
+            raise document.wrong(
+                "A rule quarantines or stops.", section, index, "on_fail", expected="quarantine or stop"
+            )
+        if not isinstance(item["rule"], str):
+            raise document.wrong("A rule is text.", section, index, "rule", expected="text: a condition over columns")
         try:
             predicate = compile_condition(item["rule"], columns)
         except UsageError as error:
-            raise document.wrong(error.what, section, index, "rule", expected=error.next_step or "a condition") from None
+            raise document.wrong(
+                error.what, section, index, "rule", expected=error.next_step or "a condition"
+            ) from None
         reason = item.get("reason") or f"The rule '{item['rule']}' does not hold."
         rules.append(Rule(item["rule"], predicate, item["on_fail"], reason))
     return rules
@@ -167,7 +190,7 @@ def _column(document: source_text.Document, name: str, spec: Any, default_curren
         description=spec["description"],
         required=bool(spec.get("required")),
         pii=bool(spec.get("pii")),
-        values=tuple(spec.get("values") or ()),
+        values=tuple(map(str, spec.get("values") or ())),
         currency=currency if spec["type"] == "money" else None,
     )
 
@@ -199,7 +222,7 @@ def _column_rules(column: Column) -> list[Rule]:
     if column.required:
         add("required", f"{quoted} is not null", f"{name} is empty.")
     if column.type == "enum":
-        allowed = ", ".join(f"'{value}'" for value in column.values)
+        allowed = ", ".join("'" + value.replace("'", "''") + "'" for value in column.values)
         add("values", f"{quoted} in ({allowed})", f"{name} is none of: {', '.join(column.values)}.")
     if column.type == "currency":
         codes = ",".join(sorted(MINOR_UNITS))

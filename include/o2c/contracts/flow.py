@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from o2c.contracts import source_text
 from o2c.contracts.entity import Entity, Rule, stated_rules
+from o2c.contracts.expressions import compile_condition
 from o2c.errors import UsageError
 
 KEYS = ("source", "target", "entity", "mapping", "validation", "run_mode", "retry", "monitoring")
@@ -24,6 +26,8 @@ _SOURCE_KEYS = {
     "local_file": ({"system", "connector", "path", "format"}, {"pattern", "where", "stable_for"}),
 }
 _MAPPING_KEYS = {"from", "values", "date", "constant", "concat"}
+_FORMAT_KEYS = {"csv": {"type", "delimiter", "encoding", "decimal", "thousands", "date"}, "camt053": {"type", "rows"}}
+_DATE_FORMAT = re.compile(r"^(?=.*%Y)(?=.*%m)(?=.*%d)[^%A-Za-z]*(?:%[Ymd][^%A-Za-z]*){3}$")
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -112,7 +116,7 @@ class Flow:
 
 def duration(text: str) -> timedelta:
     """Read ``20m``, ``2s``, ``1h`` or ``7d``; raises :class:`ValueError` for anything else."""
-    match = _DURATION.match(str(text))
+    match = _DURATION.fullmatch(str(text))
     if match is None:
         raise ValueError(text)
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
@@ -140,9 +144,9 @@ def load_flow(path: Path, entities: Mapping[str, Entity]) -> Flow:
     data = document.data
     if not (_NAME.match(path.stem) and _NAME.match(path.parent.name)):
         raise document.wrong("Flow and folder names are lower case words.", expected="[a-z][a-z0-9_]*")
-    if data["entity"] not in entities:
+    if str(data["entity"]) not in entities:
         raise document.wrong(f"No entity '{data['entity']}'.", "entity", expected=", ".join(sorted(entities)))
-    entity = entities[data["entity"]]
+    entity = entities[str(data["entity"])]
     if data["target"] != f"raw.{entity.name}":
         raise document.wrong("The target is not the entity's table.", "target", expected=f"raw.{entity.name}")
     _check_source(document)
@@ -172,7 +176,9 @@ def _check_eight_keys(document: source_text.Document) -> None:
 def _check_source(document: source_text.Document) -> None:
     source, run_mode = document.data["source"], document.data["run_mode"]
     if not isinstance(source, dict) or source.get("connector") not in CONNECTORS:
-        raise document.wrong("The source names no known connector.", "source", "connector", expected=", ".join(CONNECTORS))
+        raise document.wrong(
+            "The source names no known connector.", "source", "connector", expected=", ".join(CONNECTORS)
+        )
     required, optional = _SOURCE_KEYS[source["connector"]]
     if missing := sorted(required - set(source)):
         raise document.wrong(f"The key '{missing[0]}' is missing.", "source", expected=", ".join(sorted(required)))
@@ -182,21 +188,61 @@ def _check_source(document: source_text.Document) -> None:
     if run_mode not in RUN_MODES:
         raise document.wrong("The run mode is not known.", "run_mode", expected=", ".join(RUN_MODES))
     if (run_mode == "incremental") != bool(source.get("cursor")):
-        raise document.wrong("An incremental flow has a cursor, others do not.", "source", expected="cursor: [time, id]")
-    if run_mode == "incremental" and len(source["cursor"]) != 2:
+        raise document.wrong(
+            "An incremental flow has a cursor, others do not.", "source", expected="cursor: [time, id]"
+        )
+    if run_mode == "incremental" and not (isinstance(source["cursor"], list) and len(source["cursor"]) == 2):
         raise document.wrong("A cursor is a time and an id.", "source", "cursor", expected="[updated_at, id]")
     if (run_mode == "file") != source["connector"].endswith("_file"):
         raise document.wrong("File connectors run in mode file, others do not.", "run_mode", expected="file")
     for key in {"overlap", "stable_for"} & set(source):
         _duration(document, "source", key)
-    if "format" in source and (source["format"] or {}).get("type") not in FORMATS:
-        raise document.wrong("The format is not known.", "source", "format", "type", expected=", ".join(FORMATS))
+    if "format" in source:
+        _check_format(document, source["format"])
+    if "where" in source:
+        _check_where(document, str(source["where"] or ""))
     if "query" in source and not (document.path.parent / source["query"]).is_file():
-        raise document.wrong("The query file does not exist.", "source", "query", expected="a .sql file beside the flow")
+        raise document.wrong(
+            "The query file does not exist.", "source", "query", expected="a .sql file beside the flow"
+        )
+
+
+def _check_format(document: source_text.Document, spec: Any) -> None:
+    at = ("source", "format")
+    if not isinstance(spec, dict) or spec.get("type") not in FORMATS:
+        raise document.wrong("The format is not known.", *at, "type", expected=", ".join(FORMATS))
+    allowed = _FORMAT_KEYS[spec["type"]]
+    if extra := sorted(set(spec) - allowed):
+        raise document.wrong(f"The key '{extra[0]}' is not known.", *at, extra[0], expected=", ".join(sorted(allowed)))
+    for key in ("delimiter", "decimal", "thousands"):
+        if key in spec and not (isinstance(spec[key], str) and len(spec[key]) == 1):
+            raise document.wrong("This is one character.", *at, key, expected="one character, in quotes")
+    if spec.get("thousands") == spec.get("decimal", "."):
+        raise document.wrong("Separators of thousands and decimals differ.", *at, "thousands", expected="two characters")
+    if "date" in spec and not _DATE_FORMAT.match(str(spec["date"])):
+        raise document.wrong("This is no date format.", *at, "date", expected="%Y, %m and %d, for example %m/%d/%Y")
+    if spec["type"] == "camt053" and spec.get("rows") not in ("statements", "entries"):
+        raise document.wrong("A statement file gives two kinds of rows.", *at, "rows", expected="statements or entries")
+    try:
+        codecs.lookup(str(spec.get("encoding", "utf-8")))
+    except LookupError:
+        expected = "utf-8, latin-1, cp1252 ..."
+        raise document.wrong("There is no such encoding.", *at, "encoding", expected=expected) from None
+
+
+def _check_where(document: source_text.Document, condition: str) -> None:
+    """Columns are known when the source has answered; the language can be checked before."""
+    try:
+        compile_condition(condition, None)
+    except UsageError as error:
+        expected = "a condition over source columns, all text"
+        raise document.wrong(error.what, "source", "where", expected=expected) from None
 
 
 def _mapping(document: source_text.Document, entity: Entity) -> dict[str, FieldMapping]:
     fields = {}
+    if not isinstance(document.data["mapping"] or {}, dict):
+        raise document.wrong("The mapping names canonical columns.", "mapping", expected="<column>: <source column>")
     for name, spec in (document.data["mapping"] or {}).items():
         if name not in entity.columns:
             known = ", ".join(entity.columns)
@@ -221,7 +267,13 @@ def _field(document: source_text.Document, name: str, spec: Any) -> FieldMapping
         )
     if "constant" in spec:
         return FieldMapping(constant=str(spec["constant"]))
+    if not isinstance(spec.get("values") or {}, dict):
+        expected = "values: {source: canonical}"
+        raise document.wrong("The mapping of the column cannot be read.", "mapping", name, expected=expected)
     values = {str(key): str(value) for key, value in (spec.get("values") or {}).items()} or None
+    if "date" in spec and not _DATE_FORMAT.match(str(spec["date"])):
+        expected = "%Y, %m and %d, for example %m/%d/%Y"
+        raise document.wrong("This is no date format.", "mapping", name, expected=expected)
     if "from" in spec:
         return FieldMapping((str(spec["from"]),), (None,), values=values, date_format=spec.get("date"))
     return _concatenation(document, name, spec["concat"])
@@ -241,8 +293,10 @@ def _retry(document: source_text.Document) -> Retry:
     spec = document.data["retry"]
     if not isinstance(spec, dict) or set(spec) != {"attempts", "backoff", "fatal"}:
         raise document.wrong("Retry has three keys.", "retry", expected="{attempts: 5, backoff: 2s..2m, fatal: [...]}")
-    if not isinstance(spec["attempts"], int) or spec["attempts"] < 1:
+    if type(spec["attempts"]) is not int or spec["attempts"] < 1:
         raise document.wrong("Attempts is a whole number from 1.", "retry", "attempts", expected="1 or more")
+    if not isinstance(spec["fatal"] or [], list):
+        raise document.wrong("Fatal reasons are a list.", "retry", "fatal", expected="[unauthorized, schema_drift]")
     first, _, last = str(spec["backoff"]).partition("..")
     try:
         return Retry(spec["attempts"], duration(first), duration(last), tuple(spec["fatal"] or ()))
@@ -253,7 +307,9 @@ def _retry(document: source_text.Document) -> Retry:
 def _monitoring(document: source_text.Document) -> Monitoring:
     spec = document.data["monitoring"]
     if not isinstance(spec, dict) or set(spec) != {"owner", "freshness", "alert"}:
-        raise document.wrong("Monitoring has three keys.", "monitoring", expected="{owner: ..., freshness: 1h, alert: page}")
+        raise document.wrong(
+            "Monitoring has three keys.", "monitoring", expected="{owner: ..., freshness: 1h, alert: page}"
+        )
     return Monitoring(str(spec["owner"]), _duration(document, "monitoring", "freshness"), str(spec["alert"]))
 
 

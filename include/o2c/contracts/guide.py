@@ -30,7 +30,11 @@ def _flow(flow: Flow) -> Iterator[str]:
     for column in flow.entity.columns.values():
         yield f"| {_name(column)} | {_type(column)} | {_origin(flow.mapping.get(column.name))} | {column.description} |"
     stated = [rule for rule in flow.all_rules if ":" not in rule.name.split(" ")[0]]
-    yield "\nRules beside type, presence, code lists and minor units: " + "; ".join(_rule(rule) for rule in stated) + ".\n"
+    yield (
+        "\nRules beside type, presence, code lists and minor units: "
+        + "; ".join(_rule(rule) for rule in stated)
+        + ".\n"
+    )
 
 
 def _source(flow: Flow) -> str:

@@ -66,7 +66,11 @@ def _read(path: Path, changed_at: int, size: int) -> Document:
         ) from None
     lines: dict[KeyPath, int] = {}
     if isinstance(node, yaml.MappingNode):
-        _collect(node, (), lines, path)
+        try:
+            _collect(node, (), lines, path)
+        except RecursionError:
+            next_step = "Write the values out."
+            raise UsageError("A value refers to itself.", where=f"{path}:1", next_step=next_step) from None
     document = Document(path, data if isinstance(data, dict) else {}, lines)
     if not isinstance(data, dict):
         raise document.wrong("The file holds no keys.", expected="a mapping of keys to values")

@@ -17,6 +17,8 @@ from o2c.errors import FatalSourceError
 from o2c.formats.base import TableStream
 
 _BOM = b"\xef\xbb\xbf"
+# An unclosed quote would otherwise gather the whole file in memory.
+_LONGEST_RECORD = 16 * 1024 * 1024
 
 
 def read(blocks: Iterator[bytes], options: Mapping[str, Any], where: str) -> TableStream:
@@ -44,9 +46,17 @@ def _as_utf8(blocks: Iterable[bytes], encoding: str, where: str) -> Iterator[byt
         yield from blocks
         return
     decoder = codec.incrementaldecoder()
-    for block in blocks:
-        yield decoder.decode(block).encode()
-    yield decoder.decode(b"", True).encode()
+    try:
+        for block in blocks:
+            yield decoder.decode(block).encode()
+        yield decoder.decode(b"", True).encode()
+    except UnicodeError as error:
+        raise FatalSourceError(
+            f"The file is not {encoding} text: {getattr(error, 'reason', error)}.",
+            reason="malformed_file",
+            where=where,
+            next_step="Set source.format.encoding to the encoding the file has, or ask for it again.",
+        ) from None
 
 
 def _without_bom(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -62,19 +72,27 @@ def _without_bom(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _whole_records(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
     """Cut blocks behind the last line end that stands outside quotes; end the last record with a line end."""
-    carry = b""
+    carry, end = b"", b"\n"
     for block in blocks:
         data = carry + block
         cut = _last_record_end(data)
         if cut:
+            end = b"\r\n" if data.endswith(b"\r\n", 0, cut) else b"\n"
             yield data[:cut]
         carry = data[cut:]
+        if len(carry) > _LONGEST_RECORD:
+            raise FatalSourceError(
+                f"A record is longer than {_LONGEST_RECORD >> 20} MB.",
+                reason="malformed_file",
+                where=where,
+                next_step="Look for a quote that is never closed, or for line ends of another system.",
+            )
     if carry.count(b'"') % 2:
         raise FatalSourceError(
             "The file ends inside a quoted field.", reason="malformed_file", where=where, next_step="Ask for it again."
         )
     if carry.strip(b"\r\n"):
-        yield carry.rstrip(b"\r\n") + (b"\r\n" if carry.endswith(b"\r\n") else b"\n")
+        yield carry.rstrip(b"\r\n") + end
 
 
 def _last_record_end(data: bytes) -> int:
@@ -103,6 +121,13 @@ def _columns(header: bytes, delimiter: str, where: str) -> list[str]:
             reason="malformed_file",
             where=where,
             next_step="Set source.format.encoding, for example to cp1252.",
+        ) from None
+    except csv.Error as error:
+        raise FatalSourceError(
+            f"The header cannot be read: {error}.",
+            reason="malformed_file",
+            where=where,
+            next_step="End lines with LF or CRLF, and check the quoting of the first line.",
         ) from None
     names = [name.strip() for name in names]
     if not names or "" in names or len(set(names)) != len(names):

@@ -38,7 +38,10 @@ def held_back(settings: Settings, run_id: str, flows: Sequence[Flow]) -> None:
     found = {flow: (state, error) for flow, state, error in rows}
     missing = [flow.name for flow in flows if found.get(flow.name, ("", ""))[0] != "published"]
     if missing:
-        reasons = [f"{name}: {found[name][1] or found[name][0]}" if name in found else f"{name}: never started" for name in missing]
+        reasons = [
+            f"{name}: {found[name][1] or found[name][0]}" if name in found else f"{name}: never started"
+            for name in missing
+        ]
         raise GateStopped(
             f"{len(missing)} of {len(flows)} flows published nothing.",
             where=f"run {run_id}\n" + "\n".join(reasons),

@@ -19,7 +19,7 @@ def build_dag(sources: list[str], *, owner: str, doc: str | None) -> DAG:
     for source in sources[1:]:
         schedule = schedule | assets.raw(source)
     with DAG("build_warehouse", schedule=schedule, **dag_arguments(owner, ["build"], doc)) as dag:
-        _build_task() >> _reconcile_task()  # noqa: B018
+        _build_task() >> _reconcile_task()
     return dag
 
 

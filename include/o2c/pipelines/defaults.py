@@ -39,5 +39,7 @@ def final_on(*kinds: type[O2CError]) -> Iterator[None]:
     """Fail a task without another try on errors of ``kinds`` and on wrong use."""
     try:
         yield
-    except (UsageError, *kinds) as error:
-        raise AirflowFailException(str(error)) from error
+    except O2CError as error:
+        if isinstance(error, (UsageError, *kinds)):
+            raise AirflowFailException(str(error)) from error
+        raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from o2c.contracts.catalogue import load_catalogue
@@ -31,7 +31,7 @@ def sync_dag(source: str, *, schedule: str, owner: str, doc: str | None) -> DAG:
     arguments = dag_arguments(owner, ["sync", source], doc)
     with DAG(f"sync_{source}", schedule=CronTriggerTimetable(schedule, timezone="UTC"), **arguments) as dag:
         extracted = _extract_task(flows).expand(flow=[flow.name for flow in flows])
-        extracted >> _gate_task(source) >> _publish_task(source) >> _reconcile_task(source)  # noqa: B018
+        extracted >> _gate_task(source) >> _publish_task(source) >> _reconcile_task(source)
     return dag
 
 
@@ -53,7 +53,7 @@ def _extract_task(flows: list[Flow]) -> Any:
         from o2c.loads.extract import is_fatal
 
         context = get_current_context()
-        context["flow_name"] = flow
+        context["flow_name"] = flow  # type: ignore[typeddict-unknown-key]
         settings = Settings.load()
         spec = load_catalogue(settings).flow(flow)
         try:

@@ -39,7 +39,7 @@ class RowsBreakingRule(TableMetricProvider):
         metrics: dict[str, Any],
         runtime_configuration: dict[str, Any],
     ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        broken = sa.literal_column(f"({metric_value_kwargs['predicate']}) is false")
+        broken: Any = sa.literal_column(f"({metric_value_kwargs['predicate']}) is false")
         return sa.func.count().filter(broken), metric_domain_kwargs, {}
 
 

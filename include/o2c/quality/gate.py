@@ -7,21 +7,22 @@ Data Docs are written from them at once when a load is held back, else with the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
-from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 
 from o2c.contracts.entity import Rule
 from o2c.errors import GateStopped
 from o2c.quality.expectation import ExpectRowsToKeepRule
 from o2c.settings import Settings
-
-_URL_VARIABLE = "O2C_GATE_URL"
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,21 @@ def run_gate(settings: Settings, name: str, requests: Sequence[GateRequest]) -> 
         One outcome per request, in order. A load that may not publish carries a :class:`GateStopped`.
     """
     context = _context(settings, name)
-    definitions = [_definition(context, request) for request in requests]
-    checkpoint = context.checkpoints.add_or_update(
+    url = "postgresql+psycopg://" + settings.warehouse_url.split("://", 1)[1]
+    source = context.data_sources.add_postgres("warehouse", connection_string=url)
+    definitions = [_definition(context, source, request) for request in requests]
+    checkpoint = context.checkpoints.add(
         gx.Checkpoint(
             name=name,
             validation_definitions=definitions,
             result_format="BASIC",
         )
     )
-    results = checkpoint.run().run_results
+    try:
+        results = checkpoint.run().run_results
+    finally:
+        source.get_engine().dispose()
+        source.get_execution_engine().engine.dispose()
     by_name = {identifier.expectation_suite_identifier.name: result for identifier, result in results.items()}
     outcomes = [_outcome(request, by_name.get(_suite_name(request))) for request in requests]
     if not all(outcome.is_open for outcome in outcomes):
@@ -86,15 +93,22 @@ def write_data_docs(settings: Settings, name: str) -> Path:
 
 
 def _context(settings: Settings, name: str) -> Any:
-    os.environ[_URL_VARIABLE] = "postgresql+psycopg://" + settings.warehouse_url.split("://", 1)[1]
-    root = settings.home / "great_expectations" / name
-    root.mkdir(parents=True, exist_ok=True)
-    context = gx.get_context(mode="file", project_root_dir=str(root))
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    site = _site(settings.reports_dir / "data_docs" / name)
-    if context.get_site_names() != ["local_site"] or context.variables.data_docs_sites["local_site"] != site:
-        context.update_data_docs_site("local_site", site)
-    return context
+    """A context that keeps results and Data Docs on disk and nothing else: no connection, no outdated suite."""
+    defaults = InMemoryStoreBackendDefaults()
+    results = settings.home / "great_expectations" / name
+    defaults.stores[defaults.validation_results_store_name]["store_backend"] = {
+        "class_name": "TupleFilesystemStoreBackend",
+        "base_directory": str(results),
+    }
+    return gx.get_context(
+        mode="ephemeral",
+        project_config=DataContextConfig(
+            store_backend_defaults=defaults,
+            data_docs_sites={"local_site": _site(settings.reports_dir / "data_docs" / name)},
+            progress_bars=ProgressBarsConfig(globally=False),
+            analytics_enabled=False,
+        ),
+    )
 
 
 def _site(directory: Path) -> dict[str, Any]:
@@ -110,16 +124,15 @@ def _suite_name(request: GateRequest) -> str:
     return request.flow.replace("/", "__")
 
 
-def _definition(context: Any, request: GateRequest) -> Any:
-    source = context.data_sources.add_or_update_postgres("warehouse", connection_string=f"${{{_URL_VARIABLE}}}")
+def _definition(context: Any, source: Any, request: GateRequest) -> Any:
     asset = source.add_table_asset(_suite_name(request), table_name=request.table, schema_name="landing")
     batch = asset.add_batch_definition_whole_table("load")
     expectations = [
         ExpectRowsToKeepRule(rule=rule.name, predicate=rule.predicate, on_fail=rule.on_fail, reason=rule.reason)
         for rule in request.rules
     ]
-    suite = context.suites.add_or_update(gx.ExpectationSuite(_suite_name(request), expectations=expectations))
-    return context.validation_definitions.add_or_update(
+    suite = context.suites.add(gx.ExpectationSuite(_suite_name(request), expectations=expectations))
+    return context.validation_definitions.add(
         gx.ValidationDefinition(name=_suite_name(request), data=batch, suite=suite)
     )
 
@@ -149,7 +162,8 @@ def _verdict(request: GateRequest, outcome: GateOutcome) -> GateStopped | None:
         return _stopped(request, what, "Run the load again.")
     for rule in request.rules:
         if rule.on_fail == "stop" and outcome.unexpected[rule.name]:
-            what = f"{outcome.unexpected[rule.name]} rows break the rule '{rule.name}', which stops the load: {rule.reason}"
+            rows = outcome.unexpected[rule.name]
+            what = f"{rows} rows break the rule '{rule.name}', which stops the load: {rule.reason}"
             return _stopped(request, what, "Correct the source and run the flow again; nothing was published.")
     return None
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 from o2c.reports.facts import Facts, Rows, total, totals_by
+from o2c.reports.figures import quarantined_rows
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,21 @@ class Exclusion:
 
 
 @dataclass(frozen=True)
+class Check:
+    """The same money taken from two tables."""
+
+    name: str
+    currency: str
+    left: Decimal
+    right: Decimal
+
+    @property
+    def difference(self) -> Decimal:
+        """Zero when both agree."""
+        return self.left - self.right
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The block itself. Times are UTC."""
 
@@ -50,7 +66,7 @@ class Evidence:
     code_version: str
     parts: list[Part]
     exclusions: list[Exclusion]
-    checks: list[tuple[str, Decimal, Decimal]] = field(default_factory=list)
+    checks: list[Check]
 
     @property
     def rows(self) -> int:
@@ -127,22 +143,22 @@ def _exclusions(facts: Facts) -> list[Exclusion]:
         Exclusion(
             "Quarantine",
             "rows that broke a rule and wait for correction; not in any figure",
-            len(facts.quarantine),
+            quarantined_rows(facts),
             totals_by(facts.quarantine, "amount"),
         ),
     ]
 
 
-def _checks(facts: Facts) -> list[tuple[str, Decimal, Decimal]]:
-    """Control totals of the same money from two tables, per currency: name, here, there."""
+def _checks(facts: Facts) -> list[Check]:
     by_customer = totals_by(facts.debtors, "net_receivables_amount")
-    checks = []
-    for currency, amount in totals_by(facts.ageing_now, "net_receivables_amount").items():
-        checks.append((f"Ageing = debtors, {currency}", amount, by_customer.get(currency, Decimal(0))))
+    checks = [
+        Check("Ageing by entity = ageing by customer", currency, amount, by_customer.get(currency, Decimal(0)))
+        for currency, amount in totals_by(facts.ageing_now, "net_receivables_amount").items()
+    ]
     for currency, amount in totals_by(facts.tie_outs_now, "subledger_amount").items():
         rows = [row for row in facts.ageing_now if row["currency_code"] == currency]
         aged = total(rows, "net_receivables_amount") + total(rows, "intercompany_amount")
-        checks.append((f"Ageing + intercompany = sub-ledger, {currency}", aged, amount))
+        checks.append(Check("Ageing + intercompany = sub-ledger", currency, aged, amount))
     return checks
 
 
@@ -157,7 +173,8 @@ def hash_rows(rows: Rows) -> str:
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return f"{value.normalize() + 0:f}"
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, date):

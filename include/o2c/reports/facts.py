@@ -6,7 +6,7 @@ Nothing here knows how a report looks. Rows are dictionaries by column name; mon
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -39,6 +39,7 @@ class Facts:
     ledger: Rows = field(default_factory=list)
     gates: Rows = field(default_factory=list)
     quarantine: Rows = field(default_factory=list)
+    quarantine_records: Rows = field(default_factory=list)
 
     @property
     def as_of(self) -> date | None:
@@ -47,7 +48,7 @@ class Facts:
 
     @property
     def known_at(self) -> datetime | None:
-        """When the newest published load was published, UTC. Stands in for the clock, so that reports are repeatable."""
+        """When the newest load was published, UTC. Stands in for the clock, so that reports are repeatable."""
         return max((row["published_at"] for row in self.ledger), default=None)
 
     @property
@@ -79,8 +80,7 @@ def read_facts(settings: Settings) -> Facts:
         WarehouseError: it cannot be reached.
     """
     _check_tables(settings)
-    parts = ("ageing", "debtors", "dso", "tie_outs", "leaks", "entities", "loads", "ledger", "gates", "quarantine")
-    rows = {part: read_rows(settings, part) for part in parts}
+    rows = {part.name: read_rows(settings, part.name) for part in fields(Facts) if part.name != "reporting_currency"}
     for leak in rows["leaks"]:
         # Parsed here, because the driver would read the numbers of JSON as floats.
         leak["evidence"] = json.loads(leak["evidence"] or "{}", parse_float=Decimal)

@@ -6,12 +6,12 @@ named in ``exclusions``. Ratios are never averaged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from o2c.reports.facts import BUCKETS, Facts, Row, Rows, total, totals_by
+from o2c.reports.facts import BUCKETS, Facts, Row, Rows, total
 
 RULE_NAMES: Mapping[str, str] = {
     "L01": "Shipped, not billed",
@@ -218,12 +218,6 @@ def load_money(facts: Facts, load_id: str | None) -> Rows:
     return [row for row in facts.ledger if row["load_id"] == load_id and row["currency_code"] is not None]
 
 
-def quarantine_by_rule(facts: Facts) -> list[tuple[str, str, str, int, dict[str, Decimal]]]:
-    """Open quarantine: flow, rules, owner, rows, and money by currency."""
-    keys = sorted({(row["flow"], row["rules"], row["owner"]) for row in facts.quarantine})
-    return [(*key, *_counted(facts.quarantine, key)) for key in keys]
-
-
-def _counted(rows: Iterable[Row], key: tuple[str, str, str]) -> tuple[int, dict[str, Decimal]]:
-    of_key = [row for row in rows if (row["flow"], row["rules"], row["owner"]) == key]
-    return len(of_key), totals_by(of_key, "amount")
+def quarantined_rows(facts: Facts) -> int:
+    """Rows held back and not yet released."""
+    return sum(row["records"] for row in facts.quarantine)

@@ -13,7 +13,7 @@ from o2c.contracts.currencies import MINOR_UNITS
 
 MISSING = "–"
 MINUS = "\N{MINUS SIGN}"
-_SPACE = "\N{NO-BREAK SPACE}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _STEPS = ((Decimal(10) ** 9, "bn"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
 
 
@@ -44,12 +44,12 @@ def money(value: Decimal | None, currency: str | None) -> str:
     """``EUR 1,234.50``; the code and the number do not part at a line's end."""
     if value is None:
         return MISSING
-    return f"{currency or 'no currency'}{_SPACE}{amount(value, currency)}"
+    return f"{currency or 'no currency'}{NO_BREAK}{amount(value, currency)}"
 
 
 def short_money(value: Decimal | None, currency: str) -> str:
     """``EUR 12.3 M``: three figures or so, for headlines and axes."""
-    return MISSING if value is None else f"{currency}{_SPACE}{short_number(value)}"
+    return MISSING if value is None else f"{currency}{NO_BREAK}{short_number(value)}"
 
 
 def short_number(value: Decimal) -> str:
@@ -57,20 +57,20 @@ def short_number(value: Decimal) -> str:
     for step, word in _STEPS:
         if abs(value) >= step:
             scaled = value / step
-            return f"{number(scaled, 0 if abs(scaled) >= 100 else 1)}{_SPACE}{word}"
+            return f"{number(scaled, 0 if abs(scaled) >= 100 else 1)}{NO_BREAK}{word}"
     return number(value)
 
 
 def days(value: Decimal | None) -> str:
     """``54.2 days``."""
-    return MISSING if value is None else f"{number(value, 1)}{_SPACE}days"
+    return MISSING if value is None else f"{number(value, 1)}{NO_BREAK}days"
 
 
 def share(part: Decimal | None, whole: Decimal | None) -> str:
     """``23.4 %`` of a whole; a dash when there is no whole to share."""
     if part is None or not whole:
         return MISSING
-    return f"{number(part / whole * 100, 1)}{_SPACE}%"
+    return f"{number(part / whole * 100, 1)}{NO_BREAK}%"
 
 
 def day(value: date | None) -> str:

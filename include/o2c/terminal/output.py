@@ -35,7 +35,8 @@ class Format(StrEnum):
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format, title: str = "") -> None:
     """Print rows; numbers are printed exactly, timestamps in UTC."""
     if form is Format.json:
-        print(json.dumps([dict(zip(columns, map(_plain, row), strict=True)) for row in rows], indent=2))
+        records = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
+        print(json.dumps(records, indent=2, default=lambda value: str(_plain(value))))
     elif form is Format.csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(columns)
@@ -49,7 +50,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str
     table = Table(title=title or None, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | Decimal) for row in rows)
-        table.add_column(escape(str(column)), justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
+        table.add_column(
+            escape(str(column)), justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0
+        )
     for row in rows:
         table.add_row(*(escape(_text(value)) for value in row))
     console.print(table)
@@ -80,6 +83,8 @@ def plain_errors() -> Iterator[None]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal | datetime | date):
         return str(value)
+    if isinstance(value, bytes | memoryview):
+        return "\\x" + bytes(value).hex()
     return value
 
 

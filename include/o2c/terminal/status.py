@@ -51,5 +51,5 @@ order by flow
 
 def read(connection: psycopg.Connection, query: str, flow: str | None) -> tuple[list[str], list[tuple[object, ...]]]:
     """Columns and rows of one of the queries above, for one flow, one source, or all."""
-    cursor = connection.execute(query, {"flow": flow})  # type: ignore[call-overload]
+    cursor = connection.execute(query, {"flow": flow})
     return [column.name for column in cursor.description or ()], cursor.fetchall()

@@ -65,9 +65,7 @@ class LandingTable:
     def _check_columns(self, name: str, columns: Sequence[str]) -> None:
         missing = [column for column in self._flow.source_columns if column not in columns]
         if missing:
-            target = next(
-                (key for key, spec in self._flow.mapping.items() if missing[0] in spec.sources), None
-            )
+            target = next((key for key, spec in self._flow.mapping.items() if missing[0] in spec.sources), None)
             key = ("mapping", target) if target else ("source", "cursor")
             raise FatalSourceError(
                 f"The column '{missing[0]}' is missing in {name}.",
@@ -81,7 +79,7 @@ class LandingTable:
         body = ", ".join(f"{name} text" for name in self.landed.columns.values())
         self._connection.execute(
             sql.SQL("create table {} (_row bigint generated always as identity, ").format(self._identifier)
-            + sql.SQL(body)  # type: ignore[arg-type]
+            + sql.SQL(body)
             + sql.SQL(")")
         )
 
@@ -108,7 +106,8 @@ class LandingTable:
         fields = sql.SQL(", ").join(sql.Identifier(column or "") for column in names)
         # A field without content means "nothing", quoted or not.
         statement = sql.SQL(
-            "copy {table} ({fields}) from stdin (format csv, freeze, delimiter {delimiter}, encoding 'UTF8', force_null ({fields}))"
+            "copy {table} ({fields}) from stdin"
+            " (format csv, freeze, delimiter {delimiter}, encoding 'UTF8', force_null ({fields}))"
         ).format(table=self._identifier, fields=fields, delimiter=sql.Literal(delimiter))
         with self._connection.cursor() as cursor:
             try:

@@ -9,13 +9,17 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from o2c.errors import O2CError
 
-_SAFE = re.compile(r"[^A-Za-z0-9._-]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_MANIFEST = "manifest.json"
+_LONGEST_NAME = 180
 
 
 @dataclass
@@ -38,46 +42,67 @@ class LandingFolder:
 
     def tee(self, name: str, blocks: Iterable[bytes]) -> tuple[LandedFile, Iterator[bytes]]:
         """Write ``blocks`` to a landing file while they are passed on."""
-        safe = _SAFE.sub("_", Path(name).name) or "part"
-        if any(file.name == safe for file in self.files):
-            safe = f"{len(self.files) + 1:04d}_{safe}"
-        self._partial.mkdir(parents=True, exist_ok=True)
+        safe = self._free_name(name)
         file = LandedFile(safe, self._partial / safe)
         self.files.append(file)
         return file, self._write(file, blocks)
 
+    def _free_name(self, name: str) -> str:
+        safe = _UNSAFE.sub("_", Path(name).name)
+        stem, dot, ending = safe.rpartition(".")
+        if len(safe) > _LONGEST_NAME:
+            safe = (stem or safe)[: _LONGEST_NAME - len(dot + ending)] + dot + ending[:_LONGEST_NAME]
+        safe = safe if safe.strip(".") else "part"
+        taken = {_MANIFEST, *(file.name for file in self.files)}
+        numbered = (f"{number:04d}_{safe}" for number in count(len(self.files) + 1))
+        return safe if safe not in taken else next(candidate for candidate in numbered if candidate not in taken)
+
     def _write(self, file: LandedFile, blocks: Iterable[bytes]) -> Iterator[bytes]:
         digest = hashlib.sha256()
-        try:
-            with file.path.open("xb") as target:
-                for block in blocks:
-                    digest.update(block)
+        with ExitStack() as stack:
+            with _plain_disk_errors(self._partial):
+                self._partial.mkdir(parents=True, exist_ok=True)
+                target = stack.enter_context(file.path.open("xb"))
+            for block in blocks:
+                digest.update(block)
+                with _plain_disk_errors(self._partial):
                     target.write(block)
-                    file.bytes += len(block)
-                    yield block
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise O2CError(
-                    "There is no disk space left for the landing files.",
-                    where=str(file.path.parent),
-                    next_step="Free space or set O2C_HOME to a larger disk; the warehouse is unchanged.",
-                ) from None
-            raise
+                file.bytes += len(block)
+                yield block
+            with _plain_disk_errors(self._partial):
+                stack.close()
         file.sha256 = digest.hexdigest()
 
     def complete(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest, make all of it durable, and move the folder in place."""
-        self._partial.mkdir(parents=True, exist_ok=True)
         text = json.dumps(manifest, indent=2, sort_keys=True, default=str)
-        (self._partial / "manifest.json").write_text(text + "\n", encoding="utf-8")
-        for path in (*self._partial.iterdir(), self._partial):
-            _make_durable(path)
-        self._partial.rename(self.final)
-        _make_durable(self.final.parent)
+        with _plain_disk_errors(self._partial):
+            self._partial.mkdir(parents=True, exist_ok=True)
+            (self._partial / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+            for path in (*self._partial.iterdir(), self._partial):
+                _make_durable(path)
+            self._partial.rename(self.final)
+            _make_durable(self.final.parent)
 
     def discard(self) -> None:
         """Remove what a failed load has written."""
         shutil.rmtree(self._partial, ignore_errors=True)
+
+
+@contextmanager
+def _plain_disk_errors(folder: Path) -> Iterator[None]:
+    """Say what the disk refuses; errors of the source do not pass here."""
+    try:
+        yield
+    except OSError as error:
+        what, next_step = f"The landing files cannot be written: {error.strerror}.", "Check O2C_HOME and its rights."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = "There is no disk space left for the landing files."
+            next_step = "Free space or set O2C_HOME to a larger disk; the warehouse is unchanged."
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            what = "The landing files of this load exist already: they belong to another warehouse."
+            next_step = "Give each warehouse an O2C_HOME of its own, or move the older files away."
+        raise O2CError(what, where=str(folder), next_step=next_step) from None
 
 
 def _make_durable(path: Path) -> None:

@@ -50,10 +50,16 @@ def typed_columns(flow: Flow, landed: Mapping[str, str]) -> list[TypedColumn]:
     for column in flow.entity.columns.values():
         field = flow.mapping.get(column.name)
         if field is None:
-            columns.append(TypedColumn(column.name, "null::text", f"null::{column.sql_type}", None, strict=f"null::{column.sql_type}"))
+            columns.append(
+                TypedColumn(
+                    column.name, "null::text", f"null::{column.sql_type}", None, strict=f"null::{column.sql_type}"
+                )
+            )
             continue
         text = _text(field, landed)
-        columns.append(_typed(column, text, field.date_format or style.get("date"), style))
+        # A constant stands in the flow file, written as everywhere, not as this source writes.
+        written = {} if field.constant is not None else style
+        columns.append(_typed(column, text, field.date_format or written.get("date"), written))
     return columns
 
 
@@ -93,7 +99,11 @@ def _typed(column: Column, text: str, date_format: str | None, style: Mapping[st
     else:
         source = _number(text, style)
         valid = f"pg_input_is_valid({source}, '{kind}')"
-        strict = f"({source})::{kind}"
+        if source == text:
+            strict = f"({source})::{kind}"
+        else:
+            pattern = number_pattern(style.get("decimal", "."), style.get("thousands", ""))
+            valid = f"{text} ~ {literal(f'^{pattern}$')} and {valid}"
     value = f"case when {valid} then ({source})::{kind} end"
     invalid = f"({text} is not null and not ({valid}))"
     strict = strict or _failing(text, source, valid, kind)
@@ -102,6 +112,16 @@ def _typed(column: Column, text: str, date_format: str | None, style: Mapping[st
     endless = f"({value}) in ('NaN', 'Infinity', '-Infinity')"
     finite = f" filter (where abs(\"{column.name}\") < 'Infinity')"
     return TypedColumn(column.name, text, value, f"({invalid} or {endless})", finite, strict)
+
+
+def number_pattern(decimal: str, thousands: str) -> str:
+    """A regular expression, for Python and Postgres alike, of numbers written with these separators.
+
+    Dropping separators alone would read ``1.50`` as 150 where the point groups thousands.
+    """
+    group = re.escape(thousands)
+    grouped = f"[0-9]{{1,3}}({group}[0-9]{{2,3}})*{group}[0-9]{{3}}|" if thousands else ""
+    return f" *[-+]?({grouped}[0-9]+)({re.escape(decimal)}[0-9]*)? *"
 
 
 def _failing(text: str, source: str, valid: str, kind: str) -> str:

@@ -7,16 +7,20 @@ table afterwards, agree.
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from queue import Queue
 
 import pandas as pd
 
 from o2c.errors import FatalSourceError
+from o2c.warehouse.mapping_sql import number_pattern
+
+_DIGITS = 2_000
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class MoneyColumns:
     decimal: str = "."
     thousands: str = ""
 
+    @property
+    def is_plain(self) -> bool:
+        """True for numbers written as Postgres writes them."""
+        return self.decimal == "." and not self.thousands
+
 
 @dataclass
 class Totals:
@@ -37,7 +46,9 @@ class Totals:
     amounts: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
 
-def metered(blocks: Iterable[bytes], columns: int, delimiter: str, money: MoneyColumns | None, totals: Totals) -> Iterator[bytes]:
+def metered(
+    blocks: Iterable[bytes], columns: int, delimiter: str, money: MoneyColumns | None, totals: Totals
+) -> Iterator[bytes]:
     """Pass ``blocks`` on and count them in a thread beside; ``totals`` is complete when the iterator ends.
 
     Raises:
@@ -75,7 +86,8 @@ def _count(
         if failure:
             continue
         try:
-            _count_block(block, columns, wanted, delimiter, money, totals)
+            with localcontext(prec=_DIGITS):
+                _count_block(block, columns, wanted, delimiter, money, totals)
         except Exception as error:
             failure.append(error)
 
@@ -116,7 +128,9 @@ def _count_block(
 
 
 def _decimal(text: str, money: MoneyColumns) -> Decimal:
-    if money.decimal != "." or money.thousands:
+    if not money.is_plain:
+        if not re.fullmatch(number_pattern(money.decimal, money.thousands), text):
+            return Decimal(0)
         text = text.replace(money.thousands, "") if money.thousands else text
         text = text.replace(money.decimal, ".")
     try:

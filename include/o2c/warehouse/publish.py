@@ -157,7 +157,7 @@ def _compare_with_gate(connection: psycopg.Connection, request: PublishRequest) 
     for rule, rows in zip(rules, held or (), strict=True):
         if rows != request.unexpected[rule.name]:
             raise LoadNotClosed(
-                f"The gate counted {request.unexpected[rule.name]} rows that break '{rule.name}', {rows} are held back.",
+                f"Rows that break '{rule.name}': the gate counted {request.unexpected[rule.name]}, publishing {rows}.",
                 where=f"{request.flow.name}, load {request.load.load_id}",
                 next_step="The stage table has changed since the gate ran; run the load again.",
             )
@@ -182,16 +182,12 @@ def _known(connection: psycopg.Connection, flow: Flow) -> sql.Composable:
     ).format(table, sql.Literal(flow.system))
 
 
-def _count_sorted(
-    connection: psycopg.Connection, flow: Flow, load: Load, kind: str
-) -> list[tuple[str, int, Decimal]]:
+def _count_sorted(connection: psycopg.Connection, flow: Flow, load: Load, kind: str) -> list[tuple[str, int, Decimal]]:
     amount, currency = amount_and_currency(flow)
     return connection.execute(
         sql.SQL(
             "select {}, count(*), sum({}) from {} inner join sorted_out using (_row) where kind = {} group by 1"
-        ).format(
-            trusted(currency), trusted(amount), sql.Identifier("landing", load.stage_table), sql.Literal(kind)
-        )
+        ).format(trusted(currency), trusted(amount), sql.Identifier("landing", load.stage_table), sql.Literal(kind))
     ).fetchall()
 
 
@@ -213,7 +209,9 @@ def _insert_versions(
     ]
     targets = ["source_system", *names, "_load_id", "_published_at", "_row_hash", "_key_hash", "_landing_file"]
     sorted_out = connection.execute("select exists (select from sorted_out)").fetchone()
-    keep = "where not exists (select from sorted_out as o where o._row = s._row)" if sorted_out and sorted_out[0] else ""
+    keep = (
+        "where not exists (select from sorted_out as o where o._row = s._row)" if sorted_out and sorted_out[0] else ""
+    )
     table = sql.Identifier("raw", flow.entity.name)
     insert = sql.SQL("insert into {raw} ({targets}) select {values} from {stage} as s {keep}").format(
         raw=table,
@@ -262,7 +260,7 @@ def _quarantine(connection: psycopg.Connection, request: PublishRequest, publish
             "insert into quarantine.record (load_id, flow, entity, source_system, owner, rules, reason, source_key,"
             " amount, currency_code, payload, landing_file, landing_row, key_hash, row_hash, quarantined_at)"
             " select {load_id}, {flow}, {entity}, {system}, {owner}, array_remove(array[{rules}]::text[], null),"
-            " concat_ws(' ', {reasons}), concat_ws('|', {key}), {amount}, {currency}, {payload}, {file}, s._row,"
+            " concat_ws(' ', {reasons}), concat_ws('/', {key}), {amount}, {currency}, {payload}, {file}, s._row,"
             " s._key_hash, s._row_hash, {published_at}::timestamptz"
             " from {stage} as s inner join sorted_out as o using (_row) inner join {landed} as l using (_row)"
             " where o.kind = 'quarantine'"

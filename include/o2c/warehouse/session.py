@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import LiteralString, cast
 from urllib.parse import urlsplit
 
 import psycopg
@@ -47,7 +46,7 @@ def connect(settings: Settings, *, autocommit: bool = False) -> Iterator[psycopg
 
 def trusted(text: str) -> sql.SQL:
     """SQL text that was compiled from checked contracts (see ``contracts.expressions``)."""
-    return sql.SQL(cast(LiteralString, text))
+    return sql.SQL(text)
 
 
 def _address(url: str) -> str:

@@ -114,7 +114,9 @@ def _check_values(
     by_currency = connection.execute(
         sql.SQL("select {}, {} from {} group by 1").format(trusted(values), trusted(present), table)
     ).fetchall()
-    totals = [sum(column) for column in zip(*(row[2:] for row in by_currency), strict=True)] or [0] * 2 * (len(checked) + 1)
+    totals = [sum(column) for column in zip(*(row[2:] for row in by_currency), strict=True)] or [0] * 2 * (
+        len(checked) + 1
+    )
     counts, arrived = totals[1 : len(checked) + 1], totals[len(checked) + 2 :]
     if source:
         texts = ", ".join(["count(*)", *(f"count({column.text})" for column in checked)])
@@ -139,7 +141,9 @@ def _mark_rows(
     if not unparsed and not repeated:
         return False
     connection.execute(
-        sql.SQL("create table {} as select _row, _unparsed, _repeat from ({}) as u full join ({}) as r using (_row)").format(
+        sql.SQL(
+            "create table {} as select _row, _unparsed, _repeat from ({}) as u full join ({}) as r using (_row)"
+        ).format(
             sql.Identifier("landing", load.marks_table), _unparsed_rows(unparsed, source), _repeated_rows(flow, typed)
         )
     )
@@ -175,7 +179,7 @@ def _create_view(
 ) -> None:
     emptied = {column.name for column in unparsed}
     columns = [
-        f"case when not coalesce({literal(name)} = any (m._unparsed), false) then t.\"{name}\" end as \"{name}\""
+        f'case when not coalesce({literal(name)} = any (m._unparsed), false) then t."{name}" end as "{name}"'
         if name in emptied
         else f't."{name}"'
         for name in flow.entity.columns
@@ -219,7 +223,9 @@ def _landed_totals(
     if money_source(flow):
         amount = f"coalesce({by_name[flow.entity.amount or ''].value}, 0)"
         currency = f"coalesce({by_name[flow.entity.currency or ''].text}, '')"
-    query = sql.SQL("select {}, count(*), sum({}) from {} group by 1").format(trusted(currency), trusted(amount), source)
+    query = sql.SQL("select {}, count(*), sum({}) from {} group by 1").format(
+        trusted(currency), trusted(amount), source
+    )
     return _summed(connection.execute(query).fetchall())
 
 
@@ -246,9 +252,7 @@ def _compare(flow: Flow, landed: Landed, rows: int, amounts: dict[str, Decimal])
             )
 
 
-def _cursor_to(
-    connection: psycopg.Connection, flow: Flow, load: Load, landed: Landed
-) -> tuple[str, ...] | None:
+def _cursor_to(connection: psycopg.Connection, flow: Flow, load: Load, landed: Landed) -> tuple[str, ...] | None:
     if not flow.cursor or not landed.copied_rows:
         return load.cursor
     time, key = (landed.columns[name] for name in flow.cursor)

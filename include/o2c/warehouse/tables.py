@@ -36,7 +36,7 @@ def create_raw_tables(connection: psycopg.Connection, entities: Iterable[Entity]
 def _create(connection: psycopg.Connection, entity: Entity) -> None:
     table = sql.Identifier("raw", entity.name)
     columns = [*BEFORE, *((column.name, column.sql_type) for column in entity.columns.values()), *AFTER]
-    definitions = [sql.SQL("{} ").format(sql.Identifier(name)) + sql.SQL(kind) for name, kind in columns]  # type: ignore[arg-type]
+    definitions = [sql.SQL("{} ").format(sql.Identifier(name)) + sql.SQL(kind) for name, kind in columns]
     body = sql.SQL(", ").join(definitions)
     connection.execute(sql.SQL("create table if not exists {} ({})").format(table, body))
     for definition in definitions:

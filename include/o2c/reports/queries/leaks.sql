@@ -24,9 +24,7 @@ select
     finding.owner,
     finding.evidence::text as evidence
 from marts_leakage.fct_leak_finding as finding
-left join intermediate.int_customers_linked as link
-    on finding.source_system = link.source_system and finding.customer_id = link.customer_id
-left join marts_core.dim_customer as customer on link.linked_customer_id = customer.linked_customer_id
+left join marts_core.dim_customer as customer on finding.linked_customer_id = customer.linked_customer_id
 order by
     finding.rule_id collate "C",
     finding.amount_reporting desc nulls last,

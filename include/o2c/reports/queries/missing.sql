@@ -6,7 +6,6 @@ from
         'ops.load_ledger_total',
         'ops.gate_result',
         'quarantine.record',
-        'intermediate.int_customers_linked',
         'marts_core.dim_customer',
         'marts_core.dim_legal_entity',
         'marts_receivables.rpt_ageing_monthly',

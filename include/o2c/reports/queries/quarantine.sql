@@ -1,15 +1,13 @@
 select
-    record_id,
     flow,
     entity,
     array_to_string(rules, ', ') as rules,
-    reason,
     owner,
-    source_key,
-    amount,
     currency_code,
-    load_id,
-    quarantined_at
+    count(*) as records,
+    sum(amount) as amount,
+    min(quarantined_at) as oldest_at
 from quarantine.record
 where state = 'open'
-order by record_id
+group by flow, entity, quarantine.record.rules, owner, currency_code
+order by flow collate "C", array_to_string(rules, ', ') collate "C", owner collate "C", currency_code collate "C"

@@ -1,0 +1,1 @@
+"""The sample company: a deterministic order-to-cash business with a known truth."""

@@ -1,0 +1,22 @@
+select
+    id,
+    bill_no,
+    company_id,
+    debtor_id,
+    doc_kind,
+    sale_kind,
+    doc_day,
+    acct_day,
+    sent_ts,
+    due_day,
+    first_due_day,
+    pay_days,
+    ccy,
+    net,
+    tax,
+    gross,
+    state,
+    cancel_day,
+    rebill_of,
+    updated_at
+from erp.bill_header

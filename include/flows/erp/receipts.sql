@@ -1,0 +1,19 @@
+select
+    id,
+    company_id,
+    debtor_id,
+    kind,
+    acct_day,
+    value_day,
+    amt,
+    ccy,
+    method,
+    ref_text,
+    payer,
+    payer_iban,
+    bank_ref,
+    charge_ref,
+    reversed_day,
+    reversal_cd,
+    updated_at
+from erp.cash_receipt

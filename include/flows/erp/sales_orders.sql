@@ -1,0 +1,20 @@
+select
+    id,
+    so_no,
+    company_id,
+    debtor_id,
+    crm_ref,
+    chan,
+    kind,
+    bill_rule,
+    booked_ts,
+    booked_day,
+    wanted_day,
+    pay_days,
+    ccy,
+    net_total,
+    state,
+    block_text,
+    cancel_day,
+    updated_at
+from erp.so_header
