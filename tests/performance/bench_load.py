@@ -99,7 +99,7 @@ def write_lines(path: Path, rows: int, seed: int = 1) -> None:
                 f"IL{number:09d},INV{number // 4:08d},{number % 4 + 1},OL{number:09d},DL{number:09d},"
                 f"P{number % 500:05d},{cents % 97 + 1},{cents / 100:.4f},{net},{tax},{currency},,"
                 f"2026-03-{number % 28 + 1:02d} 10:{number % 60:02d}:{number % 60:02d}+00,"
-                f"some text about the line {number % 1000},warehouse {number % 7} bay {number % 50},note {number % 300}\n"
+                f"text about line {number % 1000},warehouse {number % 7} bay {number % 50},note {number % 300} of it\n"
             )
 
 

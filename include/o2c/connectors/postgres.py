@@ -54,11 +54,11 @@ def _connect(request: ExtractRequest) -> psycopg.Connection:
             application_name="o2c extract",
             sslmode=str(source.extra.get("sslmode", "prefer")),
         )
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         raise _refused(source, error) from None
 
 
-def _refused(source: Connection, error: psycopg.OperationalError) -> SourceError:
+def _refused(source: Connection, error: psycopg.Error) -> SourceError:
     text = str(error).strip().splitlines()[-1]
     where = f"connection {source.conn_id} ({source.host}:{source.port}/{source.schema})"
     if "authentication failed" in text or getattr(error, "sqlstate", None) in _UNAUTHORIZED:
@@ -84,7 +84,8 @@ def _window(request: ExtractRequest) -> sql.Composed:
 
 
 def _query(path: Path) -> sql.SQL:
-    return sql.SQL(path.read_text(encoding="utf-8").strip().rstrip(";"))
+    # The last line may be a comment.
+    return sql.SQL(path.read_text(encoding="utf-8").strip().rstrip(";") + "\n")
 
 
 def _rows(
@@ -120,8 +121,13 @@ def _control(connection: psycopg.Connection, window: sql.Composed, request: Extr
         assert row is not None
         return ControlTotals(row[0])
     rows = connection.execute(
-        sql.SQL("select coalesce({}::text, ''), count(*), coalesce(sum({}), 0) from ({}) as w group by 1").format(
-            sql.Identifier(request.currency), sql.Identifier(request.amount), window
+        # NaN and Infinity are numeric to Postgres, but no amount; the gate holds such rows back.
+        sql.SQL(
+            "select coalesce({currency}::text, ''), count(*),"
+            " coalesce(sum({amount}::numeric) filter (where abs({amount}::numeric) < 'Infinity'), 0)"
+            " from ({window}) as w group by 1"
+        ).format(
+            currency=sql.Identifier(request.currency), amount=sql.Identifier(request.amount), window=window
         )
     ).fetchall()
     return ControlTotals(sum(count for _, count, _ in rows), {currency: amount for currency, _, amount in rows})

@@ -7,7 +7,8 @@ Data Docs are written from them at once when a load is held back, else with the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,24 +67,48 @@ def run_gate(settings: Settings, name: str, requests: Sequence[GateRequest]) -> 
     context = _context(settings, name)
     url = "postgresql+psycopg://" + settings.warehouse_url.split("://", 1)[1]
     source = context.data_sources.add_postgres("warehouse", connection_string=url)
-    definitions = [_definition(context, source, request) for request in requests]
-    checkpoint = context.checkpoints.add(
-        gx.Checkpoint(
-            name=name,
-            validation_definitions=definitions,
-            result_format="BASIC",
-        )
-    )
+    errors: dict[str, GateStopped] = {}
+    by_name: dict[str, Any] = {}
+    definitions = []
     try:
-        results = checkpoint.run().run_results
+        for request in requests:
+            with _closed_on_error([request], errors):
+                definitions.append(_definition(context, source, request))
+        with _closed_on_error(requests, errors):
+            by_name = _results(context, name, definitions)
     finally:
         source.get_engine().dispose()
         source.get_execution_engine().engine.dispose()
-    by_name = {identifier.expectation_suite_identifier.name: result for identifier, result in results.items()}
-    outcomes = [_outcome(request, by_name.get(_suite_name(request))) for request in requests]
+    outcomes = [
+        GateOutcome(request.load_id, request.flow, error=errors[request.load_id])
+        if request.load_id in errors
+        else _outcome(request, by_name.get(_suite_name(request)))
+        for request in requests
+    ]
     if not all(outcome.is_open for outcome in outcomes):
         context.build_data_docs()
     return outcomes
+
+
+def _results(context: Any, name: str, definitions: list[Any]) -> dict[str, Any]:
+    if not definitions:
+        return {}
+    checkpoint = context.checkpoints.add(
+        gx.Checkpoint(name=name, validation_definitions=definitions, result_format="BASIC")
+    )
+    results = checkpoint.run().run_results
+    return {identifier.expectation_suite_identifier.name: result for identifier, result in results.items()}
+
+
+@contextmanager
+def _closed_on_error(requests: Sequence[GateRequest], errors: dict[str, GateStopped]) -> Iterator[None]:
+    """Whatever Great Expectations raises, the loads concerned do not pass."""
+    try:
+        yield
+    except Exception as error:
+        for request in requests:
+            stopped = _stopped(request, "The gate could not run.", f"Great Expectations says: {_shortened(str(error))}")
+            errors.setdefault(request.load_id, stopped)
 
 
 def write_data_docs(settings: Settings, name: str) -> Path:
@@ -173,5 +198,12 @@ def _stopped(request: GateRequest, what: str, next_step: str) -> GateStopped:
 
 
 def _exception(item: Any) -> str:
-    message = item.exception_info.get("exception_message") or str(item.exception_info)
-    return f"Great Expectations says: {message}"
+    info = item.exception_info
+    by_metric = [part for part in info.values() if isinstance(part, dict)]
+    messages = [part.get("exception_message") for part in (info, *by_metric)]
+    return f"Great Expectations says: {_shortened(next(filter(None, messages), str(info)))}"
+
+
+def _shortened(text: str) -> str:
+    """The first line that says something; the rest repeats the statement."""
+    return (text.strip().splitlines() or ["nothing"])[0][:300]

@@ -54,7 +54,7 @@ def lead(facts: Facts) -> list[str]:
     past_due = f"{numbers.share(ageing.past_due, ageing.gross)} of the open invoices is past due."
     sentences = [f"{customers}; {past_due}"]
     if dso.value is not None:
-        sentences.append(f"It takes {numbers.days(dso.value)} of sales to cover it over three months{_change(dso)}.")
+        sentences.append(f"DSO over three months is {numbers.days(dso.value)}{_change(dso)}.")
     recoverable = figures.recoverable(facts)
     if recoverable:
         leaked = numbers.short_money(recoverable, currency)

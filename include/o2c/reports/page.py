@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,15 @@ def _columns(chart: charts.Chart) -> Drawing:
 
 
 def _dso_group(facts: Facts) -> charts.Chart:
-    series = {metric: figures.dso_series(facts, metric)[-13:] for metric in figures.METRICS}
-    months = [numbers.month(row["as_of_date"]) for row in next(iter(series.values()))]
-    lines = [
-        charts.Series(figures.METRICS[metric].removesuffix(" months"), [row["dso_days"] for row in rows], f"s{index}")
-        for index, (metric, rows) in enumerate(series.items())
-    ]
+    lines = []
+    for index, (metric, name) in enumerate(figures.METRICS.items()):
+        values = [row["dso_days"] for row in figures.dso_series(facts, metric)[-13:]]
+        lines.append(charts.Series(name.removesuffix(" months"), values, f"s{index}"))
+    if lines[0].values == lines[1].values:
+        # At month ends both windows are the same three months; two lines would hide each other.
+        lines = [replace(lines[0], name="Both")]
+    dates = [row["as_of_date"] for row in figures.dso_series(facts, "dso_simple")[-13:]]
+    months = [numbers.month(day) for day in dates]
     return charts.Chart("DSO of the group by month, in days", months, lines, numbers.days, numbers.number, _ends(lines))
 
 

@@ -98,7 +98,9 @@ def _gates(rows: Rows) -> Table:
 
 def _dso(facts: Facts) -> Table:
     title = f"DSO as of {numbers.day(facts.as_of)}, days, net of unapplied items"
-    table = _table(title, "Entity", "Simple", "Before", "Rolling 3 months", "Before", "Net receivables")
+    prior = figures.dso_now(facts, "dso_simple").prior
+    before = f"on {numbers.day(prior['as_of_date'])}" if prior else "before"
+    table = _table(title, "Entity", "Simple", before, "Rolling 3 months", before, "Net receivables")
     for code in ("ALL", *figures.dso_entities(facts)):
         found = [figures.dso_now(facts, metric, code) for metric in figures.METRICS]
         cells = [_days(value) for dso in found for value in (dso.value, dso.prior["dso_days"] if dso.prior else None)]

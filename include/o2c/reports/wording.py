@@ -40,8 +40,10 @@ class Told:
         return _plain(Decimal(self.text(key)))
 
     def price(self, key: str) -> str:
-        """A price per unit, with the decimals it has."""
-        return f"{self.currency}{numbers.NO_BREAK}{self.plain(key)}"
+        """A price per unit, with all the decimals it has and at least those of its currency."""
+        price = Decimal(self.text(key))
+        places = len(self.plain(key).partition(".")[2])
+        return f"{self.currency}{numbers.NO_BREAK}{numbers.number(price, max(places, numbers.decimals(self.currency)))}"
 
     def money(self, key: str) -> str:
         """An amount in the document's currency."""

@@ -91,7 +91,8 @@ def note_state(
         "update ops.load set state = %(state)s, error = %(error)s,"
         " manifest = coalesce(%(manifest)s, manifest), cursor_to = coalesce(%(cursor_to)s, cursor_to),"
         " finished_at = case when %(state)s in ('published', 'stopped', 'failed') then clock_timestamp() end"
-        " where load_id = %(load_id)s",
+        # Published is final: who comes late with bad news has lost an acknowledgement, not the load.
+        " where load_id = %(load_id)s and state <> 'published'",
         {
             "state": state,
             "error": error,

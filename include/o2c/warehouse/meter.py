@@ -21,6 +21,8 @@ from o2c.errors import FatalSourceError
 from o2c.warehouse.mapping_sql import number_pattern
 
 _DIGITS = 2_000
+# Digits before the point that a numeric of Postgres holds.
+_LIMIT = 131_072
 
 
 @dataclass(frozen=True)
@@ -137,4 +139,4 @@ def _decimal(text: str, money: MoneyColumns) -> Decimal:
         value = Decimal(text)
     except InvalidOperation:
         return Decimal(0)
-    return value if value.is_finite() else Decimal(0)
+    return value if value.is_finite() and abs(value.adjusted()) < _LIMIT else Decimal(0)

@@ -98,7 +98,7 @@ def _lock(connection: psycopg.Connection, flow: Flow, load: Load) -> None:
             f"Load {load.load_id} may not publish: "
             + (f"it is {row[1]}." if row and row[1] != "gated" else "a newer load of the flow has started."),
             where=flow.name,
-            next_step="Nothing to do: the newer load carries the rows.",
+            next_step="Nothing to do when it is published or a newer load carries the rows; else run the flow again.",
         )
 
 
@@ -124,14 +124,14 @@ def _sort_out(connection: psycopg.Connection, request: PublishRequest) -> None:
     flow = request.flow
     broken = " or ".join(_broken(rule) for rule in _broken_rules(request)) or "false"
     in_quarantine = (
-        "exists (select from quarantine.record as q where q.state = 'open' and q.key_hash = s._key_hash"
-        f" and q.row_hash = s._row_hash and q.flow = {literal(flow.name)})"
+        f"exists (select from quarantine.record as q where q.entity = {literal(flow.entity.name)}"
+        f" and q.key_hash = s._key_hash and q.row_hash = s._row_hash and q.flow = {literal(flow.name)})"
     )
     connection.execute(
         sql.SQL(
             "create temporary table sorted_out on commit drop as"
-            " select s._row, case when not ({broken}) then 'duplicate' when {in_quarantine} then 'duplicate'"
-            " else 'quarantine' end as kind, ({broken}) as is_broken"
+            " select s._row, case when not ({broken}) or s._repeat = 'duplicate' then 'duplicate'"
+            " when {in_quarantine} then 'duplicate' else 'quarantine' end as kind, ({broken}) as is_broken"
             " from {stage} as s where ({broken}) or s._repeat = 'duplicate' or {known}"
         ).format(
             broken=trusted(broken),

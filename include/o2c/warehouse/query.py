@@ -17,7 +17,8 @@ def ask(settings: Settings, statement: str) -> tuple[list[str], list[tuple[Any, 
     """
     with connect(settings) as connection:
         connection.read_only = True
-        cursor = connection.execute(trusted(statement))
+        # Prepared, because the server prepares one statement only: none can follow that ends the transaction.
+        cursor = connection.execute(trusted(statement), prepare=True)
         if cursor.description is None:
             raise UsageError("The statement returns no rows.", where=statement, next_step="Write a query.")
         return [column.name for column in cursor.description], cursor.fetchall()

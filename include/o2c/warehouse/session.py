@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from o2c.errors import WarehouseError
+from o2c.errors import UsageError, WarehouseError
 from o2c.settings import Settings
 
 MINIMUM_VERSION = 160000
@@ -24,11 +24,18 @@ def connect(settings: Settings, *, autocommit: bool = False) -> Iterator[psycopg
 
     Raises:
         UsageError: no warehouse is set.
-        WarehouseError: it cannot be reached, refuses the login, or is older than Postgres 16.
+        UsageError: the URL cannot be read.
+        WarehouseError: it cannot be reached, refuses the login, is older than Postgres 16, or broke off.
     """
     url = settings.warehouse_url
     try:
         connection = psycopg.connect(url, autocommit=autocommit, options=f"{_SESSION} {_LOAD}", application_name="o2c")
+    except psycopg.ProgrammingError:
+        raise UsageError(
+            "The warehouse's URL cannot be read.",
+            where="environment variable O2C_WAREHOUSE_URL",
+            next_step="Write it as postgresql://user:password@host:port/database.",
+        ) from None
     except psycopg.OperationalError as error:
         raise WarehouseError(
             f"The warehouse cannot be reached: {_first_line(error)}",
@@ -40,8 +47,15 @@ def connect(settings: Settings, *, autocommit: bool = False) -> Iterator[psycopg
         raise WarehouseError(
             "The warehouse's Postgres is too old.", where=_address(url), next_step="Use Postgres 16 or newer."
         )
-    with connection:
-        yield connection
+    try:
+        with connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise WarehouseError(
+            f"The warehouse broke off: {_first_line(error)}",
+            where=_address(url),
+            next_step="Check the server, its disk and its locks, then run again; what was not committed is not there.",
+        ) from None
 
 
 def trusted(text: str) -> sql.SQL:
@@ -50,8 +64,8 @@ def trusted(text: str) -> sql.SQL:
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+    # Not urlsplit().port, which raises when the port is no number.
+    return urlsplit(url)._replace(query="", fragment="").geturl().rpartition("@")[2].removeprefix("postgresql://")
 
 
 def _first_line(error: Exception) -> str:

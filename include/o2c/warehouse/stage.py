@@ -10,7 +10,7 @@ from psycopg import sql
 
 from o2c.contracts.expressions import compile_condition
 from o2c.contracts.flow import Flow
-from o2c.errors import FatalSourceError, LoadNotClosed
+from o2c.errors import FatalSourceError, LoadNotClosed, UsageError
 from o2c.warehouse.landing import Landed, money_source
 from o2c.warehouse.ledger import Load
 from o2c.warehouse.mapping_sql import TypedColumn, literal, typed_columns
@@ -81,6 +81,14 @@ def _create_typed(
         except psycopg.DataError:
             if not strict:
                 raise
+        except psycopg.ProgrammingError as error:
+            if not flow.source.get("where"):
+                raise
+            raise UsageError(
+                f"The condition cannot be asked: {error.diag.message_primary}.",
+                where=flow.where("source", "where"),
+                next_step="Source columns are text; compare them with text in quotes.",
+            ) from None
     raise AssertionError("the careful way returns or raises")
 
 
@@ -209,7 +217,10 @@ def _where(flow: Flow, landed: Landed) -> sql.Composable:
     condition = flow.source.get("where")
     if not condition:
         return sql.SQL("")
-    text = compile_condition(condition, landed.columns)
+    try:
+        text = compile_condition(condition, landed.columns)
+    except UsageError as error:
+        raise UsageError(error.what, where=flow.where("source", "where"), next_step=error.next_step) from None
     for column, name in landed.columns.items():
         text = text.replace(f'"{column}"', f"coalesce({name}, '')")
     return sql.SQL(" where ") + trusted(text)
@@ -221,7 +232,8 @@ def _landed_totals(
     by_name = {column.name: column for column in columns}
     amount, currency = "0::numeric", "''::text"
     if money_source(flow):
-        amount = f"coalesce({by_name[flow.entity.amount or ''].value}, 0)"
+        value = by_name[flow.entity.amount or ""].value
+        amount = f"coalesce(case when abs({value}) < 'Infinity' then {value} end, 0)"
         currency = f"coalesce({by_name[flow.entity.currency or ''].text}, '')"
     query = sql.SQL("select {}, count(*), sum({}) from {} group by 1").format(
         trusted(currency), trusted(amount), source
@@ -256,7 +268,10 @@ def _cursor_to(connection: psycopg.Connection, flow: Flow, load: Load, landed: L
     if not flow.cursor or not landed.copied_rows:
         return load.cursor
     time, key = (landed.columns[name] for name in flow.cursor)
-    query = sql.SQL("select {time}, {key} from {table} order by {time}::timestamptz desc, {key} desc limit 1").format(
+    query = sql.SQL(
+        "select {time}, coalesce({key}, '') from {table} where {time} is not null"
+        " order by {time}::timestamptz desc, {key} desc limit 1"
+    ).format(
         time=sql.Identifier(time), key=sql.Identifier(key), table=sql.Identifier("landing", load.landing_table)
     )
     try:

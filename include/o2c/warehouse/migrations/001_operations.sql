@@ -117,4 +117,4 @@ create table quarantine.record (
     closed_at timestamptz,
     closed_by_load_id text
 );
-create index quarantine_record_key on quarantine.record (entity, key_hash) where state = 'open';
+create index quarantine_record_key on quarantine.record (entity, key_hash);

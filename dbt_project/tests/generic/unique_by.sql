@@ -1,0 +1,9 @@
+{#- Fails for every combination of values that stands in more than one row. -#}
+{% test unique_by(model, columns) %}
+select
+    {{ columns | join(', ') }},
+    count(*) as row_count
+from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+{% endtest %}
