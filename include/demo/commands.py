@@ -55,6 +55,7 @@ def tick(
         root = _root(directory)
         company = advance(read(root), days)
         written = write(company, root, erp_url)
+        (Settings.load().home / "as_of").write_text(f"{company.today}\n", encoding="utf-8")
         console.print(f"It is {company.today} there now: {_counts(written)}.")
         console.print("Load it with './o2c sync', or let the scheduler do it.")
 

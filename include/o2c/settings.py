@@ -6,7 +6,7 @@
 | ``O2C_FLOWS`` | flow files | ``<project>/include/flows`` |
 | ``O2C_ENTITIES`` | entity contracts | ``<project>/include/entities`` |
 | ``O2C_WAREHOUSE_URL`` | any Postgres 16 or newer, ``postgresql://...`` | none |
-| ``O2C_AS_OF`` | business date of a build, ``YYYY-MM-DD`` | none: the run's own date |
+| ``O2C_AS_OF`` | business date of a build, ``YYYY-MM-DD`` | the file ``as_of`` in ``O2C_HOME``, else the run's own date |
 | ``O2C_REPORTING_CURRENCY`` | group currency, ISO 4217 | ``EUR`` |
 """
 
@@ -39,13 +39,14 @@ class Settings:
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from ``environ`` (default: the process environment)."""
         env = os.environ if environ is None else environ
+        home = _path(env, "O2C_HOME", PROJECT_ROOT / "var")
         return cls(
-            home=_path(env, "O2C_HOME", PROJECT_ROOT / "var"),
+            home=home,
             flows_dir=_path(env, "O2C_FLOWS", PROJECT_ROOT / "include" / "flows"),
             entities_dir=_path(env, "O2C_ENTITIES", PROJECT_ROOT / "include" / "entities"),
             reporting_currency=_currency(env.get("O2C_REPORTING_CURRENCY") or "EUR"),
             url=env.get("O2C_WAREHOUSE_URL") or None,
-            as_of=_as_of(env.get("O2C_AS_OF")),
+            as_of=_as_of(env.get("O2C_AS_OF"), home / "as_of"),
         )
 
     @property
@@ -84,12 +85,13 @@ def _currency(text: str) -> str:
     )
 
 
-def _as_of(text: str | None) -> date | None:
+def _as_of(text: str | None, file: Path) -> date | None:
+    where = "environment variable O2C_AS_OF"
+    if not text and file.is_file():
+        text, where = file.read_text(encoding="utf-8").strip(), str(file)
     if not text:
         return None
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(
-            f"'{text}' is not a date.", where="environment variable O2C_AS_OF", next_step="Write it as YYYY-MM-DD."
-        ) from None
+        raise UsageError(f"'{text}' is not a date.", where=where, next_step="Write it as YYYY-MM-DD.") from None

@@ -38,7 +38,8 @@ class Credentials:
 @dataclass
 class Faults:
     """What a test may break. ``cut_after`` ends the connection once so many bytes were sent (then resets itself);
-    ``on_read`` is called with path and offset before each read, for example to let a file grow."""
+    ``on_read`` is called with path and offset before each read, for example to let a file grow.
+    """
 
     cut_after: int | None = None
     on_read: Callable[[str, int], None] | None = None

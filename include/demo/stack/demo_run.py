@@ -6,7 +6,6 @@ not, 128 + n ended by signal n.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -26,12 +25,14 @@ from demo.stack.progress import Progress, for_terminal
 from demo.stack.stack import Stack, clear
 from demo.stack.state import State, base_home, check_space, only_one
 from o2c.errors import O2CError
+from o2c.reports.summary import WIDTH as SUMMARY_WIDTH
+from o2c.reports.summary import print_summary
 from o2c.settings import Settings
 
 
 def main() -> int:
     """Run the demo and return its exit code."""
-    signals, console = Signals(), Console()
+    signals, console = Signals(), Console(width=None if sys.stdout.isatty() else SUMMARY_WIDTH)
     try:
         with signals.caught():
             return _demo(signals, console)
@@ -67,15 +68,6 @@ def run_dags(stack: Stack, progress: Progress) -> dict[str, int]:
     return done
 
 
-def print_summary(settings: Settings) -> bool:
-    """The seam to ``o2c.reports.summary``: print what the run found; False when a figure did not hold."""
-    try:
-        summary = importlib.import_module("o2c.reports.summary")
-    except ModuleNotFoundError:
-        return True
-    return bool(summary.print_summary(settings))
-
-
 def publish_reports(state: State, target: Path) -> None:
     """Put the run's reports where a person looks for them; what was there stays until the new ones are complete."""
     if not state.reports.exists():
@@ -104,7 +96,7 @@ def _demo(signals: Signals, console: Console) -> int:
         dags = Path(os.environ.get("O2C_DAGS") or PROJECT / "dags")
         stack = Stack(state, Supervisor(state, signals), progress, durable=False, dags=dags)
         try:
-            holds = _run(stack, progress, home / "reports")
+            holds = _run(stack, progress, home / "reports", console)
         except BaseException:
             signals.ignore()
             progress.close(failed=True)
@@ -117,7 +109,7 @@ def _demo(signals: Signals, console: Console) -> int:
     return 0 if holds else 1
 
 
-def _run(stack: Stack, progress: Progress, reports: Path) -> bool:
+def _run(stack: Stack, progress: Progress, reports: Path, console: Console) -> bool:
     run_dags(stack, progress)
     publish_reports(stack.state, reports)
     progress.close()
@@ -125,6 +117,6 @@ def _run(stack: Stack, progress: Progress, reports: Path) -> bool:
     stopping = threading.Thread(target=stack.supervisor.stop, args=(COMPONENTS, 2.5))
     stopping.start()
     # The reports have been moved to where a person looks, so that is what the summary names.
-    holds = print_summary(replace(Settings.load(stack.environment), home=reports.parent))
+    holds = print_summary(replace(Settings.load(stack.environment), home=reports.parent), console)
     stopping.join()
     return holds

@@ -139,10 +139,13 @@ class Stack:
         self._progress.done("warehouse")
 
     def _environment(self) -> dict[str, str]:
+        as_of = self.state.root / "as_of"
+        if not as_of.exists():
+            # A file, not a variable: `o2c demo tick` moves the date while Airflow runs.
+            as_of.write_text(f"{sample.as_of()}\n", encoding="utf-8")
         return base_environment() | {
             "O2C_HOME": str(self.state.root),
             "O2C_WAREHOUSE_URL": self.warehouse_url,
-            "O2C_AS_OF": sample.as_of().isoformat(),
             **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in self._connections().items()},
         }
 

@@ -145,7 +145,8 @@ def _bring_up(stack: Stack, progress: FileProgress) -> None:
 
 def _write_environment(stack: Stack) -> None:
     """What the ``o2c`` command needs to work with this stack, as lines that a shell reads; gone when it stops."""
-    wanted = {**stack.environment, sample.ERP_URL: stack.cluster.url("erp")}
+    company = {sample.ERP_URL: stack.cluster.url("erp"), "O2C_DEMO_DIRECTORY": str(stack.state.company)}
+    wanted = {**stack.environment, **company}
     lines = [
         f"export {name}={shlex.quote(value)}\n"
         for name, value in sorted(wanted.items())

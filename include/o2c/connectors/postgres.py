@@ -126,8 +126,6 @@ def _control(connection: psycopg.Connection, window: sql.Composed, request: Extr
             "select coalesce({currency}::text, ''), count(*),"
             " coalesce(sum({amount}::numeric) filter (where abs({amount}::numeric) < 'Infinity'), 0)"
             " from ({window}) as w group by 1"
-        ).format(
-            currency=sql.Identifier(request.currency), amount=sql.Identifier(request.amount), window=window
-        )
+        ).format(currency=sql.Identifier(request.currency), amount=sql.Identifier(request.amount), window=window)
     ).fetchall()
     return ControlTotals(sum(count for _, count, _ in rows), {currency: amount for currency, _, amount in rows})

@@ -218,7 +218,9 @@ def _check_format(document: source_text.Document, spec: Any) -> None:
         if key in spec and not (isinstance(spec[key], str) and len(spec[key]) == 1):
             raise document.wrong("This is one character.", *at, key, expected="one character, in quotes")
     if spec.get("thousands") == spec.get("decimal", "."):
-        raise document.wrong("Separators of thousands and decimals differ.", *at, "thousands", expected="two characters")
+        raise document.wrong(
+            "Separators of thousands and decimals differ.", *at, "thousands", expected="two characters"
+        )
     if "date" in spec and not _DATE_FORMAT.match(str(spec["date"])):
         raise document.wrong("This is no date format.", *at, "date", expected="%Y, %m and %d, for example %m/%d/%Y")
     if spec["type"] == "camt053" and spec.get("rows") not in ("statements", "entries"):

@@ -20,8 +20,10 @@ from rich.table import Table
 
 from o2c.errors import O2CError
 
-console = Console()
-problems = Console(stderr=True)
+# In a pipe or a log there is no window to fit.
+_WIDTH = None if sys.stdout.isatty() else 160
+console = Console(width=_WIDTH)
+problems = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 
 class Format(StrEnum):

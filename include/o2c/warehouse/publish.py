@@ -194,35 +194,12 @@ def _count_sorted(connection: psycopg.Connection, flow: Flow, load: Load, kind: 
 def _insert_versions(
     connection: psycopg.Connection, request: PublishRequest, published_at: Any
 ) -> list[tuple[str, int, Decimal]]:
+    """Append the rows that are left; returns what stands in ``raw`` afterwards, counted there."""
     flow = request.flow
-    names = list(flow.entity.columns)
-    amount, currency = amount_and_currency(flow)
-    files = request.manifest["ranges"]
-    values = [
-        sql.Literal(flow.system),
-        *(sql.SQL("s.{}").format(sql.Identifier(name)) for name in names),
-        sql.Literal(request.load.load_id),
-        sql.SQL("{}::timestamptz").format(sql.Literal(published_at.isoformat())),
-        sql.SQL("s._row_hash"),
-        sql.SQL("s._key_hash"),
-        trusted(_landing_file(files)),
-    ]
-    targets = ["source_system", *names, "_load_id", "_published_at", "_row_hash", "_key_hash", "_landing_file"]
-    sorted_out = connection.execute("select exists (select from sorted_out)").fetchone()
-    keep = (
-        "where not exists (select from sorted_out as o where o._row = s._row)" if sorted_out and sorted_out[0] else ""
-    )
     table = sql.Identifier("raw", flow.entity.name)
-    insert = sql.SQL("insert into {raw} ({targets}) select {values} from {stage} as s {keep}").format(
-        raw=table,
-        targets=sql.SQL(", ").join(map(sql.Identifier, targets)),
-        values=sql.SQL(", ").join(values),
-        stage=sql.Identifier("landing", request.load.stage_table),
-        keep=trusted(keep),
-    )
     with key_index_rebuilt(connection, flow.entity):
-        connection.execute(insert)
-    # Counted in raw itself, not taken from the statement that wrote it.
+        connection.execute(_insert(connection, request, published_at))
+    amount, currency = amount_and_currency(flow)
     return connection.execute(
         sql.SQL(
             "select {currency}, count(*), sum({amount}) from {raw}"
@@ -235,6 +212,29 @@ def _insert_versions(
             load_id=sql.Literal(request.load.load_id),
         )
     ).fetchall()
+
+
+def _insert(connection: psycopg.Connection, request: PublishRequest, published_at: Any) -> sql.Composed:
+    flow, names = request.flow, list(request.flow.entity.columns)
+    values = [
+        sql.Literal(flow.system),
+        *(sql.SQL("s.{}").format(sql.Identifier(name)) for name in names),
+        sql.Literal(request.load.load_id),
+        sql.SQL("{}::timestamptz").format(sql.Literal(published_at.isoformat())),
+        sql.SQL("s._row_hash"),
+        sql.SQL("s._key_hash"),
+        trusted(_landing_file(request.manifest["ranges"])),
+    ]
+    targets = ["source_system", *names, "_load_id", "_published_at", "_row_hash", "_key_hash", "_landing_file"]
+    row = connection.execute("select exists (select from sorted_out)").fetchone()
+    keep = "where not exists (select from sorted_out as o where o._row = s._row)" if row and row[0] else ""
+    return sql.SQL("insert into {raw} ({targets}) select {values} from {stage} as s {keep}").format(
+        raw=sql.Identifier("raw", flow.entity.name),
+        targets=sql.SQL(", ").join(map(sql.Identifier, targets)),
+        values=sql.SQL(", ").join(values),
+        stage=sql.Identifier("landing", request.load.stage_table),
+        keep=trusted(keep),
+    )
 
 
 def _landing_file(ranges: list[list[Any]]) -> str:
@@ -330,6 +330,10 @@ def _write_ledger(
         "update ops.load set state = 'published', finished_at = clock_timestamp() where load_id = %s",
         [request.load.load_id],
     )
+    _remember_files(connection, request)
+
+
+def _remember_files(connection: psycopg.Connection, request: PublishRequest) -> None:
     for file in request.manifest["files"]:
         if file.get("fingerprint"):
             connection.execute(

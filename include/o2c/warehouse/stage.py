@@ -271,9 +271,7 @@ def _cursor_to(connection: psycopg.Connection, flow: Flow, load: Load, landed: L
     query = sql.SQL(
         "select {time}, coalesce({key}, '') from {table} where {time} is not null"
         " order by {time}::timestamptz desc, {key} desc limit 1"
-    ).format(
-        time=sql.Identifier(time), key=sql.Identifier(key), table=sql.Identifier("landing", load.landing_table)
-    )
+    ).format(time=sql.Identifier(time), key=sql.Identifier(key), table=sql.Identifier("landing", load.landing_table))
     try:
         row = connection.execute(query).fetchone()
     except psycopg.DataError as error:

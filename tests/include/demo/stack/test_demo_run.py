@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,6 @@ import pytest
 from demo.stack import demo_run
 from demo.stack.errors import StackFailed
 from demo.stack.state import State
-from o2c.settings import Settings
 
 
 def test_new_reports_replace_the_old_ones_whole(tmp_path: Path) -> None:
@@ -29,16 +26,6 @@ def test_a_run_without_reports_is_a_failure_and_keeps_the_old_ones(tmp_path: Pat
     with pytest.raises(StackFailed, match="wrote no reports"):
         demo_run.publish_reports(State(tmp_path / "demo"), target)
     assert target.is_dir()
-
-
-@pytest.mark.parametrize("holds", [True, False])
-def test_the_summary_decides_whether_all_of_it_held(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, holds: bool
-) -> None:
-    module = types.ModuleType("o2c.reports.summary")
-    module.print_summary = lambda _settings: holds  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "o2c.reports.summary", module)
-    assert demo_run.print_summary(Settings.load({"O2C_HOME": str(tmp_path)})) is holds
 
 
 def test_no_space_is_told_before_anything_starts(
