@@ -10,6 +10,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 RUN := PYTHONPATH=include exec $(PYTHON)
 WORKERS ?= 2
+ROWS ?= 1000000
 
 .PHONY: help
 help: ## this list
@@ -45,6 +46,10 @@ lint: env ## linters and type checker; they change nothing
 	@$(PYTHON) -m mypy
 	@if [ -d dbt_project ]; then $(PYTHON) -m sqlfluff lint --processes $(WORKERS) dbt_project; fi
 	@$(PYTHON) -m yamllint --strict .
+
+.PHONY: bench-load
+bench-load: env ## one big CSV load against psql \copy of the same file; ROWS=1000000
+	@$(RUN) tests/performance/bench_load.py --rows $(ROWS)
 
 .PHONY: format
 format: env ## let ruff format the Python code

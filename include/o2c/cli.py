@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from o2c.connections import from_environment
 from o2c.contracts.catalogue import load_catalogue
@@ -94,7 +95,7 @@ def sync(
         show_table(["flow", "load", "source", "published", "quarantined", "duplicate"], rows)
         errors = [result for result in results if result.error]
         for result in errors:
-            console.print(f"[bold red]{result.flow}[/]: {result.error}", highlight=False)
+            console.print(f"[bold red]{escape(result.flow)}[/]: {escape(str(result.error))}", highlight=False)
         if errors:
             raise typer.Exit(max(result.error.exit_code for result in errors if result.error))
 

@@ -187,8 +187,8 @@ def test_versions_of_one_record_in_one_window_are_all_kept(warehouse: Any, erp: 
     current = "select amount from raw.receipt order by updated_at desc nulls last, _published_at desc, _load_id desc limit 1"
     assert warehouse.value(current) == 12
     erp.execute("insert into payment (id, amount, currency, changed_at) values (1, 13, 'EUR', '2026-03-01 11:00Z')")
-    # Two rows with the same version say different things: neither can be trusted. The older version is known.
-    assert became(warehouse.load(payments)) == (2, 0, 1, 1) or became(warehouse.load(payments))[1] == 0
+    # Two rows with the same version say different things: neither can be trusted.
+    assert became(warehouse.load(payments)) == (2, 0, 2, 0)
 
 
 def test_two_sources_share_a_table_without_sharing_keys(warehouse: Any, files: Any) -> None:
@@ -284,8 +284,7 @@ POINTS = ("_sort_out", "_compare_with_gate", "_insert_versions", "_write_ledger"
           "_supersede", "_move_watermark", "_drop_landing")  # fmt: skip
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("point", "when"), [(POINTS[0], "before"), *((point, "after") for point in POINTS)])
 def test_a_publication_that_breaks_off_leaves_nothing(
     warehouse: Any, erp: psycopg.Connection, payments: Any, monkeypatch: pytest.MonkeyPatch, point: str, when: str
 ) -> None:
@@ -383,8 +382,6 @@ LEDGER = "insert into ops.load_ledger select load_id || 'x', flow, source_group,
 def test_the_ledger_itself_refuses_what_does_not_add_up(warehouse: Any, files: Any) -> None:
     warehouse.flows.put("shop/receipts.csv", HEADER + line(1))
     published = warehouse.load(files)
-    warehouse.run("insert into ops.load select (l).* from (select l from ops.load as l) as t where false")
-    warehouse.run("create temporary table t as select 1")
     warehouse.run(
         "insert into ops.load (load_id, flow, source_group, source_system, entity, fence, state)"
         " select load_id || 'x', flow, source_group, source_system, entity, fence, state from ops.load"
@@ -397,7 +394,6 @@ def test_the_ledger_itself_refuses_what_does_not_add_up(warehouse: Any, files: A
         warehouse.run(insert.format("0.99"), published.load_id)
     with pytest.raises(psycopg.errors.UniqueViolation):
         warehouse.run(LEDGER.format("0, 0, 0, 0"))
-        warehouse.run(LEDGER.replace("'x'", "''").format("0, 0, 0, 0"))
 
 
 def test_the_cursor_never_moves_back(warehouse: Any, erp: psycopg.Connection, payments: Any) -> None:
