@@ -196,9 +196,14 @@ class Warehouse:
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that is published, as it stands: to compare before and after."""
-        tables = [row[0] for row in self.rows("select format('%I.%I', schemaname, tablename) from pg_tables where"
-            " schemaname in ('raw', 'quarantine') or tablename in ('watermark', 'load_ledger', 'load_ledger_total',"
-            " 'source_file') order by 1")]
+        tables = [
+            row[0]
+            for row in self.rows(
+                "select format('%I.%I', schemaname, tablename) from pg_tables where"
+                " schemaname in ('raw', 'quarantine') or tablename in ('watermark', 'load_ledger', 'load_ledger_total',"
+                " 'source_file') order by 1"
+            )
+        ]
         return {table: self.rows(f"select t::text from {table} as t order by 1") for table in tables}
 
 

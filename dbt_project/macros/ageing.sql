@@ -1,4 +1,4 @@
-{#- Ageing classes by days past due, closed intervals: exactly 90 days is 61 to 90. Retention ages like any other line. -#}
+{#- Ageing classes by days past due, closed intervals: exactly 90 days is 61 to 90. -#}
 {% macro ageing_buckets() -%}
     {{ return([
         ('current_amount', none, 0),

@@ -30,8 +30,8 @@
 {%- endmacro %}
 
 
-{#- Columns every rule delivers, in order; a rule fills what it knows. -#}
-{% macro leak_finding_columns(known) -%}
+{#- Columns every rule delivers, in order: some taken as they stand in a relation, others stated, the rest empty. -#}
+{% macro leak_finding_columns(relation, taken, stated) -%}
     {%- set columns = {
         'rule_id': 'text', 'rule_version': 'text', 'precedence': 'integer', 'lot_key': 'text',
         'source_system': 'text', 'entity_code': 'text', 'customer_id': 'text', 'order_id': 'text',
@@ -41,6 +41,7 @@
         'owner': 'text', 'evidence': 'jsonb',
     } -%}
     {%- for name, type in columns.items() %}
-    cast({{ known.get(name, 'null') }} as {{ type }}) as {{ name }}{{ ',' if not loop.last }}
+    {%- set expression = relation ~ '.' ~ name if name in taken else stated.get(name, 'null') %}
+    cast({{ expression }} as {{ type }}) as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}

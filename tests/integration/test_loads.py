@@ -26,8 +26,16 @@ create table payment (id int primary key, company text default 'DE01', kind text
     changed_at timestamptz)
 """
 QUERY = """select id, company, kind, day, amount, currency, method, changed_at from payment -- all of them"""
-MAPPING = {"receipt_id": "id", "entity_code": "company", "receipt_type": "kind", "received_on": "day",
-           "amount": "amount", "currency_code": "currency", "payment_method": "method", "updated_at": "changed_at"}  # fmt: skip
+MAPPING = {
+    "receipt_id": "id",
+    "entity_code": "company",
+    "receipt_type": "kind",
+    "received_on": "day",
+    "amount": "amount",
+    "currency_code": "currency",
+    "payment_method": "method",
+    "updated_at": "changed_at",
+}
 
 
 def line(number: object, amount: str = "10.00", currency: str = "EUR", kind: str = "payment") -> str:
@@ -47,7 +55,14 @@ def payments(warehouse: Any, erp: psycopg.Connection) -> Any:
     return warehouse.flows.query("erp/payments", "receipt", MAPPING, QUERY, cursor=["changed_at", "id"], overlap="20m")
 
 
-def pay(erp: psycopg.Connection, number: int, amount: str | None, currency: str = "EUR", at: str | None = "2026-03-01 10:00Z", **other: Any) -> None:  # fmt: skip
+def pay(
+    erp: psycopg.Connection,
+    number: int,
+    amount: str | None,
+    currency: str = "EUR",
+    at: str | None = "2026-03-01 10:00Z",
+    **other: Any,
+) -> None:
     names, values = ["id", "amount", "currency", "changed_at", *other], [number, amount, currency, at, *other.values()]
     slots = ", ".join(["%s"] * len(names))
     updates = ", ".join(f"{name} = excluded.{name}" for name in names)
@@ -81,13 +96,18 @@ def test_a_load_of_a_file(warehouse: Any, files: Any) -> None:
         " _landing_file from raw.receipt order by receipt_id limit 1"
     ) == [("shop", "1", "2026-03-01", Decimal("10.00"), "EUR", None, published.load_id, False, "receipts.csv")]
     assert warehouse.value("select count(distinct _published_at) from raw.receipt") == 1
-    assert totals(warehouse, published.load_id) == {"EUR": (Decimal("10.10"), Decimal("10.10"), 0, 0), "JPY": (500, 500, 0, 0)}  # fmt: skip
+    assert totals(warehouse, published.load_id) == {
+        "EUR": (Decimal("10.10"), Decimal("10.10"), 0, 0),
+        "JPY": (500, 500, 0, 0),
+    }
     folder = warehouse.settings.landing_dir / "shop/receipts" / published.load_id
     assert (folder / "receipts.csv").read_text() == content
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["files"][0]["sha256"] == hashlib.sha256(content.encode()).hexdigest()
     assert manifest["rows"] == 3 and manifest["amounts"] == {"EUR": "10.10", "JPY": "500"}
-    ledger = "select flow, source_group, entity, source_rows, manifest ->> 'rows', code_version <> '' from ops.load_ledger"
+    ledger = (
+        "select flow, source_group, entity, source_rows, manifest ->> 'rows', code_version <> '' from ops.load_ledger"
+    )
     assert warehouse.rows(ledger) == [("shop/receipts", "shop", "receipt", 3, "3", True)]
     assert warehouse.rows("select file_name, sha256, bytes from ops.source_file") == [
         ("receipts.csv", manifest["files"][0]["sha256"], len(content))
@@ -95,12 +115,16 @@ def test_a_load_of_a_file(warehouse: Any, files: Any) -> None:
     assert warehouse.rows("select relname from pg_class where relnamespace = 'landing'::regnamespace") == []
 
 
-def test_a_first_load_reads_all_a_second_only_what_changed(warehouse: Any, erp: psycopg.Connection, payments: Any) -> None:
+def test_a_first_load_reads_all_a_second_only_what_changed(
+    warehouse: Any, erp: psycopg.Connection, payments: Any
+) -> None:
     for number in range(1, 41):
         pay(erp, number, "10.00", at=f"2026-03-01 {number // 60:02}:{number % 60:02}Z")
     first = warehouse.load(payments)
     assert became(first) == (40, 40, 0, 0)
-    assert warehouse.rows("select cursor_values, load_id from ops.watermark") == [(["2026-03-01 00:40:00+00", "40"], first.load_id)]  # fmt: skip
+    assert warehouse.rows("select cursor_values, load_id from ops.watermark") == [
+        (["2026-03-01 00:40:00+00", "40"], first.load_id)
+    ]
     pay(erp, 7, "11.00", at="2026-03-01 05:00Z")
     pay(erp, 41, "1.00", at="2026-03-01 05:01Z")
     second = warehouse.load(payments)
@@ -146,7 +170,9 @@ def test_a_known_file_is_not_read_again_a_changed_one_is(warehouse: Any, files: 
     warehouse.flows.put("shop/receipts2.csv", HEADER + line(4))
     published = warehouse.load(files)
     assert became(published) == (4, 2, 0, 2)
-    assert warehouse.rows("select receipt_id, _landing_file from raw.receipt where _load_id = %s order by 1", published.load_id) == [  # fmt: skip
+    assert warehouse.rows(
+        "select receipt_id, _landing_file from raw.receipt where _load_id = %s order by 1", published.load_id
+    ) == [
         ("3", "receipts1.csv"),
         ("4", "receipts2.csv"),
     ]
@@ -179,12 +205,16 @@ def test_rows_that_contradict_each_other_are_both_held_back(warehouse: Any, file
     ]
 
 
-def test_versions_of_one_record_in_one_window_are_all_kept(warehouse: Any, erp: psycopg.Connection, payments: Any) -> None:
+def test_versions_of_one_record_in_one_window_are_all_kept(
+    warehouse: Any, erp: psycopg.Connection, payments: Any
+) -> None:
     erp.execute("alter table payment drop constraint payment_pkey")
     for amount, at in (("10", "2026-03-01 10:00Z"), ("12", "2026-03-01 11:00Z"), ("11", "2026-03-01 10:30Z")):
         erp.execute("insert into payment (id, amount, currency, changed_at) values (1, %s, 'EUR', %s)", [amount, at])
     assert became(warehouse.load(payments)) == (3, 3, 0, 0)
-    current = "select amount from raw.receipt order by updated_at desc nulls last, _published_at desc, _load_id desc limit 1"
+    current = (
+        "select amount from raw.receipt order by updated_at desc nulls last, _published_at desc, _load_id desc limit 1"
+    )
     assert warehouse.value(current) == 12
     erp.execute("insert into payment (id, amount, currency, changed_at) values (1, 13, 'EUR', '2026-03-01 11:00Z')")
     # Two rows with the same version say different things: neither can be trusted.
@@ -196,7 +226,10 @@ def test_two_sources_share_a_table_without_sharing_keys(warehouse: Any, files: A
     warehouse.flows.put("shop/receipts.csv", HEADER + line(1))
     warehouse.flows.put("till/receipts.csv", HEADER + line(1))
     assert [became(result.published) for result in warehouse.sync(files, other)] == [(1, 1, 0, 0), (1, 1, 0, 0)]
-    assert warehouse.rows("select source_system, count(distinct _key_hash) from raw.receipt group by 1 order by 1") == [("shop", 1), ("till", 1)]  # fmt: skip
+    assert warehouse.rows("select source_system, count(distinct _key_hash) from raw.receipt group by 1 order by 1") == [
+        ("shop", 1),
+        ("till", 1),
+    ]
     assert warehouse.value("select count(distinct _key_hash) from raw.receipt") == 2
 
 
@@ -204,7 +237,13 @@ def test_key_parts_do_not_run_together(warehouse: Any) -> None:
     flow = warehouse.flows.csv("shop/accounts", "customer_bank_account", ["customer_id", "iban"])
     warehouse.flows.put("shop/accounts.csv", "customer_id,iban\nA,DE0012345678\nAD,E00123456789\nA ,DE0012345678\n")
     warehouse.load(flow)
-    assert warehouse.value("select count(distinct _key_hash) from (select _key_hash from raw.customer_bank_account union all select key_hash from quarantine.record) as t") == 3  # fmt: skip
+    assert (
+        warehouse.value(
+            "select count(distinct _key_hash) from (select _key_hash from raw.customer_bank_account"
+            " union all select key_hash from quarantine.record) as t"
+        )
+        == 3
+    )
 
 
 # --- quarantine ----------------------------------------------------------------------------------------------------
@@ -220,14 +259,30 @@ def test_bad_rows_are_kept_with_reason_and_money(warehouse: Any, files: Any) -> 
         "XXX": (Decimal("7.00"), 0, Decimal("7.00"), 0),
         "": (Decimal("1.5"), 0, Decimal("1.5"), 0),
     }
-    rows = warehouse.rows("select landing_row, rules, amount, currency_code, source_key, owner, state, payload ->> 'amount', landing_file from quarantine.record order by 1")  # fmt: skip
+    rows = warehouse.rows(
+        "select landing_row, rules, amount, currency_code, source_key, owner, state, payload ->> 'amount',"
+        " landing_file from quarantine.record order by 1"
+    )
     assert rows == [
         (2, ["amount > 0"], Decimal("-5.00"), "EUR", "2", "finance", "open", "-5.00", "receipts.csv"),
         (3, ["type:amount", "required:amount"], None, "EUR", "3", "finance", "open", "abc", "receipts.csv"),
         (4, ["currency:currency_code"], Decimal("7.00"), "XXX", "4", "finance", "open", "7.00", "receipts.csv"),
-        (5, ["values:receipt_type", "required:currency_code"], Decimal("1.5"), None, "5", "finance", "open", "1.5", "receipts.csv"),  # fmt: skip
+        (
+            5,
+            ["values:receipt_type", "required:currency_code"],
+            Decimal("1.5"),
+            None,
+            "5",
+            "finance",
+            "open",
+            "1.5",
+            "receipts.csv",
+        ),
     ]
-    assert warehouse.value("select reason from quarantine.record where landing_row = 2") == "A receipt needs a positive amount."
+    assert (
+        warehouse.value("select reason from quarantine.record where landing_row = 2")
+        == "A receipt needs a positive amount."
+    )
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "nan", "1e400000", "1,50", "12.50 EUR"])
@@ -239,7 +294,9 @@ def test_an_amount_that_is_none_goes_to_quarantine_without_money(warehouse: Any,
     assert warehouse.rows("select 'type:amount' = any (rules), amount from quarantine.record") == [(True, None)]
 
 
-def test_not_a_number_from_a_database_goes_to_quarantine(warehouse: Any, erp: psycopg.Connection, payments: Any) -> None:
+def test_not_a_number_from_a_database_goes_to_quarantine(
+    warehouse: Any, erp: psycopg.Connection, payments: Any
+) -> None:
     pay(erp, 1, "10.00")
     pay(erp, 2, "NaN")
     published = warehouse.load(payments)
@@ -259,7 +316,9 @@ def test_a_later_good_version_closes_the_record(warehouse: Any, erp: psycopg.Con
     assert warehouse.rows("select state, closed_by_load_id from quarantine.record") == [("superseded", good.load_id)]
 
 
-def test_a_bad_version_does_not_hide_behind_the_good_one_before(warehouse: Any, erp: psycopg.Connection, payments: Any) -> None:  # fmt: skip
+def test_a_bad_version_does_not_hide_behind_the_good_one_before(
+    warehouse: Any, erp: psycopg.Connection, payments: Any
+) -> None:
     pay(erp, 1, "5", at="2026-03-01 10:00Z")
     warehouse.load(payments)
     pay(erp, 1, "-5", at="2026-03-01 10:05Z")
@@ -280,8 +339,17 @@ def test_a_closed_record_is_not_opened_again_by_the_same_row(warehouse: Any, fil
 
 # --- publishing is all or nothing ----------------------------------------------------------------------------------
 
-POINTS = ("_sort_out", "_compare_with_gate", "_insert_versions", "_write_ledger", "_write_totals", "_quarantine",
-          "_supersede", "_move_watermark", "_drop_landing")  # fmt: skip
+POINTS = (
+    "_sort_out",
+    "_compare_with_gate",
+    "_insert_versions",
+    "_write_ledger",
+    "_write_totals",
+    "_quarantine",
+    "_supersede",
+    "_move_watermark",
+    "_drop_landing",
+)
 
 
 @pytest.mark.parametrize(("point", "when"), [(POINTS[0], "before"), *((point, "after") for point in POINTS)])
@@ -320,7 +388,9 @@ def staged(warehouse: Any, flow: Any) -> Any:
     return extracted
 
 
-def test_an_older_load_may_not_publish_after_a_newer_one_has_started(warehouse: Any, erp: psycopg.Connection, payments: Any) -> None:  # fmt: skip
+def test_an_older_load_may_not_publish_after_a_newer_one_has_started(
+    warehouse: Any, erp: psycopg.Connection, payments: Any
+) -> None:
     pay(erp, 1, "5")
     old = staged(warehouse, payments)
     new = staged(warehouse, payments)
@@ -365,7 +435,16 @@ def test_rows_that_change_after_the_gate_are_noticed(warehouse: Any, files: Any)
     assert warehouse.everything() == before
 
 
-@pytest.mark.parametrize("change", [{"rows": 3}, {"rows": 1}, {"amounts": {"EUR": "20.01"}}, {"amounts": {"EUR": "20.00", "USD": "1"}}, {"amounts": {}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 3},
+        {"rows": 1},
+        {"amounts": {"EUR": "20.01"}},
+        {"amounts": {"EUR": "20.00", "USD": "1"}},
+        {"amounts": {}},
+    ],
+)
 def test_a_load_that_does_not_close_is_not_published(warehouse: Any, files: Any, change: Mapping[str, Any]) -> None:
     warehouse.flows.put("shop/receipts.csv", HEADER + line(1) + line(2))
     load = staged(warehouse, files)
@@ -376,7 +455,10 @@ def test_a_load_that_does_not_close_is_not_published(warehouse: Any, files: Any,
     assert warehouse.everything() == before
 
 
-LEDGER = "insert into ops.load_ledger select load_id || 'x', flow, source_group, source_system, entity, run_id, published_at, {}, cursor_from, cursor_to, manifest, code_version from ops.load_ledger"  # fmt: skip
+LEDGER = (
+    "insert into ops.load_ledger select load_id || 'x', flow, source_group, source_system, entity, run_id, published_at,"
+    " {}, cursor_from, cursor_to, manifest, code_version from ops.load_ledger"
+)
 
 
 def test_the_ledger_itself_refuses_what_does_not_add_up(warehouse: Any, files: Any) -> None:
@@ -405,7 +487,9 @@ def test_the_cursor_never_moves_back(warehouse: Any, erp: psycopg.Connection, pa
     assert warehouse.value("select cursor_values ->> 0 from ops.watermark") == "2026-03-05 10:00:00+00"
 
 
-def test_a_row_without_a_cursor_value_does_not_break_the_cursor(warehouse: Any, erp: psycopg.Connection, payments: Any) -> None:  # fmt: skip
+def test_a_row_without_a_cursor_value_does_not_break_the_cursor(
+    warehouse: Any, erp: psycopg.Connection, payments: Any
+) -> None:
     pay(erp, 1, "5", at=None)
     pay(erp, 2, "6", at="2026-03-05 10:00Z")
     assert became(warehouse.load(payments)) == (2, 2, 0, 0)
@@ -432,7 +516,9 @@ def unchanged(warehouse: Any) -> Any:
     assert [path for path in landing.rglob("*") if path.is_file()] == []
 
 
-def test_control_totals_that_disagree_stop(warehouse: Any, erp: psycopg.Connection, payments: Any, unchanged: None, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_control_totals_that_disagree_stop(
+    warehouse: Any, erp: psycopg.Connection, payments: Any, unchanged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from o2c.connectors import postgres
     from o2c.connectors.base import ControlTotals
 
@@ -447,7 +533,9 @@ def test_control_totals_that_disagree_stop(warehouse: Any, erp: psycopg.Connecti
     assert {state for (state,) in warehouse.rows("select state from ops.load")} == {"failed"}
 
 
-def test_a_count_that_disagrees_with_the_reading_stops(warehouse: Any, files: Any, unchanged: None, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_count_that_disagrees_with_the_reading_stops(
+    warehouse: Any, files: Any, unchanged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from o2c.warehouse import meter
 
     warehouse.flows.put("shop/receipts.csv", HEADER + line(1) + line(2))
@@ -462,7 +550,9 @@ def test_a_count_that_disagrees_with_the_reading_stops(warehouse: Any, files: An
     assert isinstance(error, LoadNotClosed) and "took 2 records, the file holds 1" in error.what
 
 
-def test_money_that_disagrees_with_the_reading_stops(warehouse: Any, files: Any, unchanged: None, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_money_that_disagrees_with_the_reading_stops(
+    warehouse: Any, files: Any, unchanged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from o2c.warehouse import meter
 
     warehouse.flows.put("shop/receipts.csv", HEADER + line(1) + line(2))
@@ -480,7 +570,9 @@ def test_a_column_that_is_gone_names_column_and_line(warehouse: Any, files: Any,
     assert error.where == f"{files.path}:{number}: mapping.amount"
 
 
-def test_a_column_that_is_gone_from_a_query(warehouse: Any, erp: psycopg.Connection, payments: Any, unchanged: None) -> None:
+def test_a_column_that_is_gone_from_a_query(
+    warehouse: Any, erp: psycopg.Connection, payments: Any, unchanged: None
+) -> None:
     erp.execute("alter table payment drop column method")
     error = warehouse.refused(payments)
     assert isinstance(error, FatalSourceError) and error.reason == "schema_drift"
@@ -505,7 +597,10 @@ def test_files_of_two_layouts_in_one_load(warehouse: Any, files: Any, unchanged:
 
 def test_files_whose_columns_change_places_in_one_load(warehouse: Any, files: Any) -> None:
     warehouse.flows.put("shop/receipts1.csv", HEADER + line(1))
-    warehouse.flows.put("shop/receipts2.csv", ",".join(reversed(COLUMNS)) + "\n" + ",".join(reversed(line(2, "7").strip().split(","))) + "\n")  # fmt: skip
+    warehouse.flows.put(
+        "shop/receipts2.csv",
+        ",".join(reversed(COLUMNS)) + "\n" + ",".join(reversed(line(2, "7").strip().split(","))) + "\n",
+    )
     published = warehouse.load(files)
     assert became(published) == (2, 2, 0, 0) and totals(warehouse, published.load_id) == {"EUR": (17, 17, 0, 0)}
 
@@ -523,7 +618,9 @@ def test_files_whose_columns_change_places_in_one_load(warehouse: Any, files: An
         ("", "does not name every column", ""),
     ],
 )
-def test_a_file_that_cannot_be_read_names_the_line(warehouse: Any, files: Any, unchanged: None, content: str | bytes, word: str, place: str) -> None:  # fmt: skip
+def test_a_file_that_cannot_be_read_names_the_line(
+    warehouse: Any, files: Any, unchanged: None, content: str | bytes, word: str, place: str
+) -> None:
     warehouse.flows.put("shop/receipts.csv", content)
     error = warehouse.refused(files)
     assert isinstance(error, FatalSourceError | LoadNotClosed), repr(error)
@@ -531,7 +628,9 @@ def test_a_file_that_cannot_be_read_names_the_line(warehouse: Any, files: Any, u
 
 
 def test_a_line_of_backslash_and_dot_loses_nothing(warehouse: Any) -> None:
-    flow = warehouse.flows.csv("shop/accounts", "customer_bank_account", {"customer_id": "id", "iban": {"constant": "DE00123456789012"}})  # fmt: skip
+    flow = warehouse.flows.csv(
+        "shop/accounts", "customer_bank_account", {"customer_id": "id", "iban": {"constant": "DE00123456789012"}}
+    )
     warehouse.flows.put("shop/accounts.csv", "id\nA\n\\.\nB\n")
     (result,) = warehouse.sync(flow)
     if result.published:  # a server that takes it as data
@@ -542,8 +641,14 @@ def test_a_line_of_backslash_and_dot_loses_nothing(warehouse: Any) -> None:
 
 def test_quoted_line_ends_umlauts_and_windows(warehouse: Any) -> None:
     form = {"delimiter": ";", "encoding": "cp1252", "decimal": ",", "thousands": ".", "date": "%d.%m.%Y"}
-    flow = warehouse.flows.csv("shop/receipts", "receipt", {**{name: name for name in COLUMNS}, "payer_name": "payer"}, form=form)  # fmt: skip
-    rows = [";".join([*COLUMNS, "payer"]), '1;DE01;payment;28.2.2026;"1.234,50";EUR;card;"Käse\r\n""GmbH"" 5€"', "2;DE01;payment;1.3.2026;7,5;EUR;card;"]  # fmt: skip
+    flow = warehouse.flows.csv(
+        "shop/receipts", "receipt", {**{name: name for name in COLUMNS}, "payer_name": "payer"}, form=form
+    )
+    rows = [
+        ";".join([*COLUMNS, "payer"]),
+        '1;DE01;payment;28.2.2026;"1.234,50";EUR;card;"Käse\r\n""GmbH"" 5€"',
+        "2;DE01;payment;1.3.2026;7,5;EUR;card;",
+    ]
     warehouse.flows.put("shop/receipts.csv", "\r\n".join(rows).encode("cp1252"))
     published = warehouse.load(flow)
     assert became(published) == (2, 2, 0, 0) and totals(warehouse, published.load_id) == {"EUR": (1242, 1242, 0, 0)}
@@ -565,7 +670,9 @@ def test_amounts_written_in_the_wrong_style_are_not_read_as_others(warehouse: An
 
 def test_rows_of_other_flows_are_counted_and_left(warehouse: Any) -> None:
     flow = warehouse.flows.csv("shop/receipts", "receipt", COLUMNS, where="receipt_type = 'payment' and amount <> ''")
-    content = HEADER + line(1) + line(2, kind="deposit") + line(3, "") + line(4, "NaN") + line(5, "oops", kind="deposit")
+    content = (
+        HEADER + line(1) + line(2, kind="deposit") + line(3, "") + line(4, "NaN") + line(5, "oops", kind="deposit")
+    )
     warehouse.flows.put("shop/receipts.csv", content)
     published = warehouse.load(flow)
     assert became(published) == (2, 1, 1, 0) and totals(warehouse, published.load_id) == {"EUR": (10, 10, 0, 0)}
@@ -591,8 +698,17 @@ def test_a_wrong_password_is_final(warehouse: Any, payments: Any, unchanged: Non
     assert warehouse.value("select error from ops.load") == str(error)
 
 
-@pytest.mark.parametrize(("change", "word"), [({"port": 1}, "cannot be reached"), ({"schema": "nowhere"}, "does not exist"), ({"extra": {"sslmode": "sometimes"}}, "sslmode")])  # fmt: skip
-def test_a_source_that_does_not_answer(warehouse: Any, payments: Any, unchanged: None, change: dict[str, Any], word: str) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"port": 1}, "cannot be reached"),
+        ({"schema": "nowhere"}, "does not exist"),
+        ({"extra": {"sslmode": "sometimes"}}, "sslmode"),
+    ],
+)
+def test_a_source_that_does_not_answer(
+    warehouse: Any, payments: Any, unchanged: None, change: dict[str, Any], word: str
+) -> None:
     warehouse.source = replace(warehouse.source, **change)
     error = warehouse.refused(payments)
     assert isinstance(error, SourceError) and word in error.what, repr(error)
@@ -621,7 +737,9 @@ def test_one_flow_that_fails_does_not_hold_back_the_others(warehouse: Any, files
     assert results["erp/payments"].error and became(results["shop/receipts"].published) == (1, 1, 0, 0)
 
 
-def test_a_warehouse_that_is_full_or_gone_holds_back_one_load(warehouse: Any, files: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_warehouse_that_is_full_or_gone_holds_back_one_load(
+    warehouse: Any, files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from o2c.warehouse import landing
 
     warehouse.flows.put("shop/receipts.csv", HEADER + line(1))

@@ -52,7 +52,9 @@ def test_without_a_warehouse(bare_command: Command, monkeypatch: pytest.MonkeyPa
         ("mysql://o2c:hush@127.0.0.1/warehouse", 2, "URL cannot be read"),
     ],
 )
-def test_a_warehouse_that_cannot_be_reached(bare_command: Command, monkeypatch: pytest.MonkeyPatch, flows: Any, url: str, code: int, word: str) -> None:  # fmt: skip
+def test_a_warehouse_that_cannot_be_reached(
+    bare_command: Command, monkeypatch: pytest.MonkeyPatch, flows: Any, url: str, code: int, word: str
+) -> None:
     flows.csv("shop/accounts", "customer_bank_account", COLUMNS)
     monkeypatch.setenv("O2C_FLOWS", str(flows.directory))
     monkeypatch.setenv("O2C_WAREHOUSE_URL", url)
@@ -78,7 +80,9 @@ def test_a_broken_flow_stops_every_command_that_reads_flows(command: Command, ac
         assert f"{accounts.path}:{number}: mapping.ibann" in "".join(result.output.split("\n")), words
 
 
-@pytest.mark.parametrize("words", [["sync", "shop/nothing"], ["sync", "nothing"], ["flow", "check", "nothing"], ["status", "nothing"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "words", [["sync", "shop/nothing"], ["sync", "nothing"], ["flow", "check", "nothing"], ["status", "nothing"]]
+)
 def test_an_unknown_name_lists_what_there_is(command: Command, accounts: Any, words: list[str]) -> None:
     result = command(*words)
     assert result.exit_code == 2 and "shop" in result.output and "nothing" in result.output
@@ -141,7 +145,9 @@ def test_a_missing_connection(command: Command, warehouse: Any, monkeypatch: pyt
     assert warehouse.rows("select * from ops.load") == []
 
 
-def test_a_wrong_password_of_a_source(command: Command, warehouse: Any, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_of_a_source(
+    command: Command, warehouse: Any, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user, rest = database.split("@")
     monkeypatch.setenv("AIRFLOW_CONN_ERP_DB", user.rpartition(":")[0] + ":wrong-secret@" + rest)
     warehouse.flows.query("erp/accounts", "customer_bank_account", COLUMNS, "select 1")
@@ -149,7 +155,9 @@ def test_a_wrong_password_of_a_source(command: Command, warehouse: Any, database
     assert result.exit_code == 1 and "refuses the login" in flat(result) and "wrong-secret" not in result.output
 
 
-def test_a_warehouse_without_tables(bare_command: Command, monkeypatch: pytest.MonkeyPatch, database: str, flows: Any, tmp_path: Path) -> None:  # fmt: skip
+def test_a_warehouse_without_tables(
+    bare_command: Command, monkeypatch: pytest.MonkeyPatch, database: str, flows: Any, tmp_path: Path
+) -> None:
     flows.csv("shop/accounts", "customer_bank_account", COLUMNS)
     flows.put("shop/accounts.csv", HEADER + GOOD)
     for name, value in (("HOME", tmp_path / "home"), ("FLOWS", flows.directory), ("WAREHOUSE_URL", database)):
@@ -176,7 +184,14 @@ def test_sql_in_three_forms(command: Command) -> None:
 
 
 def test_sql_of_anything(command: Command) -> None:
-    question = "select '\\x01'::bytea as b, array[1.5] as a, interval '1 day' as i, '{\"k\": [1]}'::jsonb as j, 'NaN'::numeric as n"
+    values = [
+        "'\\x01'::bytea as b",
+        "array[1.5] as a",
+        "interval '1 day' as i",
+        "'{\"k\": [1]}'::jsonb as j",
+        "'NaN'::numeric as n",
+    ]
+    question = f"select {', '.join(values)}"
     (row,) = json.loads(command("sql", question, "--format", "json").output)
     assert row["b"] == "\\x01" and row["a"] == ["1.5"] and row["j"] == {"k": [1]} and row["n"] == "NaN"
     for form in ("table", "csv"):
@@ -222,11 +237,21 @@ def test_status_says_where_every_flow_stands(command: Command, warehouse: Any, a
     rows = {row.pop("flow"): row for row in json.loads(command("status", "--format", "json").output)}
     stand = {"state", "source", "published", "quarantined", "duplicate", "loads", "failures", "in_quarantine"}
     assert {name: rows["shop/accounts"][name] for name in stand} == {
-        "state": "published", "source": 2, "published": 1, "quarantined": 1, "duplicate": 0, "loads": 1, "failures": 0,
+        "state": "published",
+        "source": 2,
+        "published": 1,
+        "quarantined": 1,
+        "duplicate": 0,
+        "loads": 1,
+        "failures": 0,
         "in_quarantine": 1,
-    }  # fmt: skip
+    }
     assert rows["shop/accounts"]["last_success"].endswith("+00:00")
-    assert (rows["till/accounts"]["state"], rows["till/accounts"]["loads"], rows["till/accounts"]["failures"]) == ("failed", 2, 2)
+    assert (rows["till/accounts"]["state"], rows["till/accounts"]["loads"], rows["till/accounts"]["failures"]) == (
+        "failed",
+        2,
+        2,
+    )
     assert rows["till/accounts"]["last_success"] is None
     assert list(json.loads(command("status", "shop", "--format", "json").output)[0].values())[0] == "shop/accounts"
     shown = flat(command("status"))

@@ -27,7 +27,10 @@ def test_the_environment_decides(tmp_path: Path) -> None:
             "O2C_REPORTING_CURRENCY": "USD",
         }
     )
-    assert settings.landing_dir == tmp_path / "state" / "landing" and settings.reports_dir == tmp_path / "state" / "reports"
+    assert (
+        settings.landing_dir == tmp_path / "state" / "landing"
+        and settings.reports_dir == tmp_path / "state" / "reports"
+    )
     assert (settings.flows_dir, settings.entities_dir) == (tmp_path / "flows", tmp_path / "entities")
     assert (settings.warehouse_url, settings.as_of) == ("postgresql://u:p@h:1/d", date(2026, 2, 28))
     assert settings.reporting_currency == "USD"

@@ -67,17 +67,26 @@ linked as (
     left join tax_groups as own_groups on customers.tax_key = own_groups.tax_key
 ),
 
-final as (
+flagged as (
     select
         source_system,
         customer_id,
         linked_customer_id,
         link_method,
         is_master,
-        entity_code,
         bool_or(coalesce(is_intercompany, false)) over (partition by linked_customer_id) as is_intercompany,
         bool_or(coalesce(is_test, false)) over (partition by linked_customer_id) as is_test
     from linked
+),
+
+final as (
+    select
+        *,
+        case
+            when is_intercompany then 'intercompany'
+            when is_test then 'test'
+        end as customer_kind
+    from flagged
 )
 
 select * from final

@@ -37,8 +37,7 @@ final as (
         and opportunities.duplicate_of_opportunity_id is null
         and not coalesce(opportunities.purchase_order_pending, false)
         and {{ not_excluded('L03', 'opportunity_type', 'opportunities.opportunity_type') }}
-        and {{ not_excluded('L03', 'customer_kind', "case when customers.is_intercompany then 'intercompany' end") }}
-        and {{ not_excluded('L03', 'customer_kind', "case when customers.is_test then 'test' end") }}
+        and {{ not_excluded('L03', 'customer_kind', 'customers.customer_kind') }}
         and {{ not_excluded('L03', 'customer_id', 'opportunities.customer_id') }}
 )
 

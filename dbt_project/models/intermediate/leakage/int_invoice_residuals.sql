@@ -37,6 +37,17 @@ due_dates as (
     group by source_system, invoice_id
 ),
 
+-- A claim that is open or was granted explains what it covers.
+disputes as (
+    select
+        source_system,
+        invoice_id,
+        sum(amount) as disputed_amount
+    from {{ ref('stg_disputes') }}
+    where outcome in ('open', 'approved') and opened_on <= {{ as_of() }}
+    group by source_system, invoice_id
+),
+
 final as (
     select
         open_invoices.source_system,
@@ -48,7 +59,8 @@ final as (
         due_dates.last_due_on,
         invoices.total_amount,
         open_invoices.open_amount,
-        open_invoices.residual_amount
+        open_invoices.residual_amount,
+        coalesce(disputes.disputed_amount, 0) as disputed_amount
     from open_invoices
     inner join invoices
         on
@@ -58,6 +70,10 @@ final as (
         on
             open_invoices.source_system = due_dates.source_system
             and open_invoices.invoice_id = due_dates.invoice_id
+    left join disputes
+        on
+            open_invoices.source_system = disputes.source_system
+            and open_invoices.invoice_id = disputes.invoice_id
 )
 
 select * from final

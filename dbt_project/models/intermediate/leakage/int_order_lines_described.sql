@@ -34,10 +34,7 @@ final as (
         order_lines.unit_price,
         order_lines.currency_code,
         coalesce(order_lines.cancelled_on, orders.cancelled_on) as cancelled_on,
-        case
-            when customers.is_intercompany then 'intercompany'
-            when customers.is_test then 'test'
-        end as customer_kind,
+        customers.customer_kind,
         case
             when order_lines.is_free_of_charge then 'free_of_charge'
             when not products.is_billable then 'non_billable'

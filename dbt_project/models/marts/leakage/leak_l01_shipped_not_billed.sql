@@ -62,20 +62,16 @@ unbilled as (
 
 final as (
     select
-        {{ leak_finding_columns({
+        {{ leak_finding_columns('unbilled', [
+            'source_system', 'entity_code', 'customer_id', 'order_id', 'order_line_id', 'delivery_line_id',
+            'currency_code'
+        ], {
             'rule_id': "'L01'",
             'rule_version': "'1'",
             'precedence': '30',
             'lot_key': "'delivery_line:' || unbilled.delivery_line_id",
-            'source_system': 'unbilled.source_system',
-            'entity_code': 'unbilled.entity_code',
-            'customer_id': 'unbilled.customer_id',
-            'order_id': 'unbilled.order_id',
-            'order_line_id': 'unbilled.order_line_id',
-            'delivery_line_id': 'unbilled.delivery_line_id',
             'business_key': 'unbilled.delivery_line_id',
             'amount_txn': amount,
-            'currency_code': 'unbilled.currency_code',
             'event_date': 'unbilled.billable_on',
             'detected_on': 'unbilled.billable_on + cast(unbilled.tolerance_days as integer) + 1',
             'state': "'recoverable'",

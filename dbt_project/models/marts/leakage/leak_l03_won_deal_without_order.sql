@@ -83,18 +83,15 @@ answered as (
 
 final as (
     select
-        {{ leak_finding_columns({
+        {{ leak_finding_columns('open_deals', [
+            'source_system', 'entity_code', 'customer_id', 'opportunity_id', 'currency_code'
+        ], {
             'rule_id': "'L03'",
             'rule_version': "'1'",
             'precedence': '10',
             'lot_key': "'opportunity:' || open_deals.opportunity_id",
-            'source_system': 'open_deals.source_system',
-            'entity_code': 'open_deals.entity_code',
-            'customer_id': 'open_deals.customer_id',
-            'opportunity_id': 'open_deals.opportunity_id',
             'business_key': 'open_deals.opportunity_id',
             'amount_txn': 'open_deals.amount',
-            'currency_code': 'open_deals.currency_code',
             'event_date': 'open_deals.closed_on',
             'detected_on': 'open_deals.closed_on + cast(open_deals.tolerance_days as integer) + 1',
             'state': "'recoverable'",

@@ -71,22 +71,16 @@ priced as (
 
 final as (
     select
-        {{ leak_finding_columns({
+        {{ leak_finding_columns('priced', [
+            'source_system', 'entity_code', 'customer_id', 'order_id', 'order_line_id', 'delivery_line_id',
+            'invoice_id', 'invoice_line_id', 'currency_code'
+        ], {
             'rule_id': "'L05'",
             'rule_version': "'1'",
             'precedence': '60',
             'lot_key': "'invoice_line:' || priced.invoice_line_id",
-            'source_system': 'priced.source_system',
-            'entity_code': 'priced.entity_code',
-            'customer_id': 'priced.customer_id',
-            'order_id': 'priced.order_id',
-            'order_line_id': 'priced.order_line_id',
-            'delivery_line_id': 'priced.delivery_line_id',
-            'invoice_id': 'priced.invoice_id',
-            'invoice_line_id': 'priced.invoice_line_id',
             'business_key': 'priced.invoice_line_id',
             'amount_txn': amount,
-            'currency_code': 'priced.currency_code',
             'event_date': 'priced.posted_on',
             'detected_on': 'priced.posted_on',
             'state': "'recoverable'",

@@ -24,17 +24,6 @@ events as (
         and event_type in ('apply', 'unapply')
 ),
 
--- A claim that is open or was granted explains what it covers.
-disputes as (
-    select
-        source_system,
-        invoice_id,
-        sum(amount) as disputed_amount
-    from {{ ref('stg_disputes') }}
-    where outcome in ('open', 'approved') and opened_on <= {{ as_of() }}
-    group by source_system, invoice_id
-),
-
 settled as (
     select
         residuals.source_system,
@@ -64,17 +53,12 @@ short_paid as (
         settled.cash_amount,
         settled.last_applied_on,
         settled.applications,
-        settled.receipt_id,
-        coalesce(disputes.disputed_amount, 0) as disputed_amount
+        settled.receipt_id
     from residuals
     inner join settled
         on
             residuals.source_system = settled.source_system
             and residuals.invoice_id = settled.invoice_id
-    left join disputes
-        on
-            residuals.source_system = disputes.source_system
-            and residuals.invoice_id = disputes.invoice_id
     left join customers
         on
             residuals.source_system = customers.source_system
@@ -85,27 +69,22 @@ short_paid as (
             residuals.residual_share * residuals.total_amount, residuals.residual_floor
         )
         and settled.last_applied_on + cast(residuals.tolerance_days as integer) < {{ as_of() }}
-        and coalesce(disputes.disputed_amount, 0) < residuals.residual_amount
-        and {{ not_excluded('L13', 'customer_kind', "case when customers.is_intercompany then 'intercompany' end") }}
-        and {{ not_excluded('L13', 'customer_kind', "case when customers.is_test then 'test' end") }}
+        and residuals.disputed_amount < residuals.residual_amount
+        and {{ not_excluded('L13', 'customer_kind', 'customers.customer_kind') }}
         and {{ not_excluded('L13', 'customer_id', 'residuals.customer_id') }}
 ),
 
 final as (
     select
-        {{ leak_finding_columns({
+        {{ leak_finding_columns('short_paid', [
+            'source_system', 'entity_code', 'customer_id', 'invoice_id', 'receipt_id', 'currency_code'
+        ], {
             'rule_id': "'L13'",
             'rule_version': "'1'",
             'precedence': '110',
             'lot_key': "'invoice:' || invoice_id",
-            'source_system': 'source_system',
-            'entity_code': 'entity_code',
-            'customer_id': 'customer_id',
-            'invoice_id': 'invoice_id',
-            'receipt_id': 'receipt_id',
             'business_key': 'invoice_id',
             'amount_txn': 'residual_amount',
-            'currency_code': 'currency_code',
             'event_date': 'last_applied_on',
             'detected_on': 'greatest(last_applied_on + cast(tolerance_days as integer), last_due_on) + 1',
             'state': "'recoverable'",

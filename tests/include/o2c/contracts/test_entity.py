@@ -59,12 +59,22 @@ def changed(at: str, value: Any) -> dict[str, Any]:
 def test_a_good_contract_is_read(write: Write) -> None:
     entity = load_entity(write(GOOD))
     assert (entity.name, entity.key, entity.version, entity.amount, entity.currency) == (
-        "parcel", ("parcel_id",), "updated_at", "amount", "currency_code",
-    )  # fmt: skip
+        "parcel",
+        ("parcel_id",),
+        "updated_at",
+        "amount",
+        "currency_code",
+    )
     assert entity.columns["amount"].currency == "currency_code" and entity.columns["weight"].currency is None
     assert [column.sql_type for column in entity.columns.values()] == [
-        "text", "numeric", "text", "text", "text", "numeric", "timestamptz",
-    ]  # fmt: skip
+        "text",
+        "numeric",
+        "text",
+        "text",
+        "text",
+        "numeric",
+        "timestamptz",
+    ]
 
 
 def test_rules_are_derived_from_columns(write: Write) -> None:

@@ -36,7 +36,9 @@ def test_only_columns_and_listed_words(name: str) -> None:
         compile_condition(f"{name} = 1", COLUMNS)
 
 
-@pytest.mark.parametrize("text", ["net = 'open", "net = 1;", 'net = "x"', "net = $1", "net @> 1", "net = `x`", "net = \x00"])
+@pytest.mark.parametrize(
+    "text", ["net = 'open", "net = 1;", 'net = "x"', "net = $1", "net @> 1", "net = `x`", "net = \x00"]
+)
 def test_characters_outside_the_language(text: str) -> None:
     with pytest.raises(UsageError, match="cannot stand in a rule"):
         compile_condition(text, COLUMNS)

@@ -226,7 +226,7 @@ def test_a_file_source_runs_in_mode_file(write: Write, entities: Mapping[str, En
         "amount > 0 /* or */",
         "amount > (select 1)",
         "pg_sleep(10) is null",
-        'amount > 0 or "_load_id" = \'x\'',
+        "amount > 0 or \"_load_id\" = 'x'",
         "amount = $1",
         "amount::text = '1'",
         "amount > 0) or (1 = 1",
@@ -259,7 +259,9 @@ def test_a_key_that_stands_twice_is_refused(write: Write, entities: Mapping[str,
     path = write(text)
     error = refused(path, entities)
     assert "'run_mode' stands twice" in error.what and error.where == f"{path}:{len(text.splitlines())}"
-    path = write(yaml.safe_dump(GOOD, sort_keys=False).replace("  amount: amount\n", "  amount: amount\n  amount: net\n"))
+    path = write(
+        yaml.safe_dump(GOOD, sort_keys=False).replace("  amount: amount\n", "  amount: amount\n  amount: net\n")
+    )
     assert "'amount' stands twice" in refused(path, entities).what
 
 

@@ -150,7 +150,14 @@ TEXT = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"),
 TABLES = st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(TEXT, min_size=width, max_size=width), max_size=12))
 
 
-@given(table=TABLES, size=st.integers(1, 40), delimiter=st.sampled_from([",", ";", "\t", "|"]), crlf=st.booleans(), ended=st.booleans(), bom=st.booleans())  # fmt: skip
+@given(
+    table=TABLES,
+    size=st.integers(1, 40),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
+    crlf=st.booleans(),
+    ended=st.booleans(),
+    bom=st.booleans(),
+)
 def test_any_table_reads_as_python_reads_it(
     table: list[list[str]], size: int, delimiter: str, crlf: bool, ended: bool, bom: bool
 ) -> None:
@@ -164,7 +171,9 @@ def test_any_table_reads_as_python_reads_it(
     columns, body = read(data, size, delimiter=delimiter)
     assert columns == [f"c{index}" for index in range(width)]
     assert records(body, delimiter) == table
-    assert all(block.count(b'"') % 2 == 0 for block in csv.read(pieces(data, size), {"delimiter": delimiter}, "x").blocks)
+    assert all(
+        block.count(b'"') % 2 == 0 for block in csv.read(pieces(data, size), {"delimiter": delimiter}, "x").blocks
+    )
 
 
 @given(TABLES)

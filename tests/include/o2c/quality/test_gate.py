@@ -39,7 +39,6 @@ def test_the_gate_counts_rows_that_break_a_rule(run: Run) -> None:
     assert outcome.unexpected == {"positive": 1, "small": 0}
 
 
-
 def test_a_rule_that_stops(run: Run) -> None:
     outcome = run(KEEP, Rule("tiny", '"amount" < 3', "stop", "Amounts are tiny."))
     assert isinstance(outcome.error, GateStopped) and not outcome.is_open
@@ -62,7 +61,7 @@ def test_an_empty_table_does_not_pass_for_a_full_one(run: Run, warehouse: Any) -
     assert "The gate saw 0 rows, the manifest counts 0." in str(run(KEEP, rows=0).error)
 
 
-@pytest.mark.parametrize("predicate", ['"colour" = 1', '"amount" > \'x\'', '"amount" >', '1 / ("amount" + 1) > 0'])
+@pytest.mark.parametrize("predicate", ['"colour" = 1', "\"amount\" > 'x'", '"amount" >', '1 / ("amount" + 1) > 0'])
 def test_a_rule_that_cannot_run_stops(run: Run, predicate: str) -> None:
     outcome = run(KEEP, Rule("broken", predicate, "quarantine", "?"))
     assert isinstance(outcome.error, GateStopped) and "could not run" in outcome.error.what
@@ -107,7 +106,7 @@ def test_a_result_that_is_missing_stops(run: Run, monkeypatch: pytest.MonkeyPatc
         ("\"name\" <> '$HOME'", 0),
         ("\"name\" ~ '^.{1}$'", 2),
         ("\"name\" ~ '^a$'", 2),
-        ("\"amount\" >= 0.1 + 0.2", 1),
+        ('"amount" >= 0.1 + 0.2', 1),
     ],
 )
 def test_the_predicate_is_taken_as_it_stands(run: Run, predicate: str, unexpected: int) -> None:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from o2c.contracts.entity import Column
-from o2c.contracts.flow import FieldMapping
 from o2c.warehouse import mapping_sql
 from o2c.warehouse.mapping_sql import literal, number_pattern, typed_columns
 
@@ -36,7 +35,7 @@ def typed(connection: psycopg.Connection) -> Type:
         # A table, not a list of values: Postgres would evaluate those while planning.
         connection.execute("truncate one")
         connection.execute("insert into one values (%s)", [text])
-        query = f'select ({column.value})::text, {column.invalid or "false"} from one'
+        query = f"select ({column.value})::text, {column.invalid or 'false'} from one"
         ((value, invalid),) = connection.execute(query).fetchall()
         assert value is None or not invalid or value in ("NaN", "Infinity", "-Infinity")
         try:
@@ -59,8 +58,22 @@ def typed(connection: psycopg.Connection) -> Type:
         ("date", "02/28/2026", "refused"),
         ("date", "20260228", "refused"),
         ("date", "2026-2-8", "refused"),
-        *((kind, word, "refused") for kind in ("date", "timestamp") for word in
-          ("today", "now", "tomorrow", "yesterday", "epoch", "infinity", "-infinity", "allballs", "n/a", " ")),
+        *(
+            (kind, word, "refused")
+            for kind in ("date", "timestamp")
+            for word in (
+                "today",
+                "now",
+                "tomorrow",
+                "yesterday",
+                "epoch",
+                "infinity",
+                "-infinity",
+                "allballs",
+                "n/a",
+                " ",
+            )
+        ),
         ("timestamp", "2026-02-28T23:30:00Z", "2026-02-28 23:30:00+00"),
         ("timestamp", "2026-02-28 23:30:00.123456+02:00", "2026-02-28 21:30:00.123456+00"),
         ("timestamp", "2026-02-28 23:30:00", "2026-02-28 23:30:00+00"),
@@ -92,7 +105,7 @@ def typed(connection: psycopg.Connection) -> Type:
         ("boolean", "wahr", "refused"),
         *((kind, None, None) for kind in ("text", "date", "timestamp", "integer", "money", "boolean")),
     ],
-)  # fmt: skip
+)
 def test_texts_become_values(typed: Type, kind: str, text: str | None, value: str | None) -> None:
     assert typed(kind, text) == value
 
@@ -149,7 +162,11 @@ def test_numbers_in_the_writing_of_the_source(
     assert typed("money", text, **style) == value
 
 
-@given(st.text(alphabet="0123456789.,- '", max_size=9), st.sampled_from([",", "."]), st.sampled_from(["", ".", ",", "'", " "]))
+@given(
+    st.text(alphabet="0123456789.,- '", max_size=9),
+    st.sampled_from([",", "."]),
+    st.sampled_from(["", ".", ",", "'", " "]),
+)
 def test_postgres_and_python_read_a_written_number_alike(text: str, decimal: str, thousands: str) -> None:
     if decimal == thousands:
         return
@@ -161,7 +178,15 @@ def test_postgres_and_python_read_a_written_number_alike(text: str, decimal: str
 
 
 def columns_of(flows: Any, mapping: dict[str, Any], **form: str) -> dict[str, mapping_sql.TypedColumn]:
-    needed = ["adjustment_id", "entity_code", "customer_id", "adjustment_type", "adjusted_on", "amount", "currency_code"]
+    needed = [
+        "adjustment_id",
+        "entity_code",
+        "customer_id",
+        "adjustment_type",
+        "adjusted_on",
+        "amount",
+        "currency_code",
+    ]
     flow = flows.csv("shop/adjustments", "receivable_adjustment", {name: name for name in needed} | mapping, form=form)
     landed = {name: f'"{name}"' for name in flow.source_columns}
     return {column.name: column for column in typed_columns(flow, landed)}

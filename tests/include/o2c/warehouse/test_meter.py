@@ -24,7 +24,9 @@ def test_records_are_counted_not_lines() -> None:
 
 
 def test_sums_are_exact_and_by_currency() -> None:
-    totals = count(b"1,0.10,EUR\n2,0.20,EUR\n3,100,JPY\n", b"4,1.234,KWD\n5,-0.30,EUR\n6,7,\n", money=MoneyColumns(1, 2))
+    totals = count(
+        b"1,0.10,EUR\n2,0.20,EUR\n3,100,JPY\n", b"4,1.234,KWD\n5,-0.30,EUR\n6,7,\n", money=MoneyColumns(1, 2)
+    )
     assert totals.rows == 6
     assert dict(totals.amounts) == {"EUR": Decimal("0.00"), "JPY": 100, "KWD": Decimal("1.234"), "": 7}
 
@@ -58,13 +60,13 @@ def test_more_digits_than_a_decimal_keeps_by_default() -> None:
 )
 def test_decimal_comma(text: str, amount: str) -> None:
     money = MoneyColumns(1, 2, decimal=",", thousands=".")
-    assert count(f'1;{text};EUR\n'.encode(), delimiter=";", money=money).amounts["EUR"] == Decimal(amount)
+    assert count(f"1;{text};EUR\n".encode(), delimiter=";", money=money).amounts["EUR"] == Decimal(amount)
 
 
 @pytest.mark.parametrize(("text", "amount"), [("1,5", "1.5"), ("1.5", "0"), ("1.234,5", "0")])
 def test_decimal_comma_without_thousands(text: str, amount: str) -> None:
     money = MoneyColumns(1, 2, decimal=",")
-    assert count(f'1;{text};EUR\n'.encode(), delimiter=";", money=money).amounts["EUR"] == Decimal(amount)
+    assert count(f"1;{text};EUR\n".encode(), delimiter=";", money=money).amounts["EUR"] == Decimal(amount)
 
 
 def test_the_thread_ends_when_the_reader_breaks_off() -> None:
@@ -86,7 +88,10 @@ def test_what_cannot_be_parsed_is_refused() -> None:
     assert caught.value.reason == "malformed_file"
 
 
-@given(st.lists(st.tuples(st.sampled_from(["EUR", "JPY", ""]), st.decimals(-(10**9), 10**9, places=3)), max_size=30), st.integers(1, 7))  # fmt: skip
+@given(
+    st.lists(st.tuples(st.sampled_from(["EUR", "JPY", ""]), st.decimals(-(10**9), 10**9, places=3)), max_size=30),
+    st.integers(1, 7),
+)
 def test_any_amounts_sum_exactly(rows: list[tuple[str, Decimal]], size: int) -> None:
     lines = [f"{index},{amount:f},{currency}\n".encode() for index, (currency, amount) in enumerate(rows)]
     blocks = [b"".join(lines[start : start + size]) for start in range(0, len(lines), size)]
@@ -94,4 +99,6 @@ def test_any_amounts_sum_exactly(rows: list[tuple[str, Decimal]], size: int) -> 
     expected: dict[str, Decimal] = {}
     for currency, amount in rows:
         expected[currency] = expected.get(currency, Decimal(0)) + amount
-    assert totals.rows == len(rows) and {k: v for k, v in totals.amounts.items() if v} == {k: v for k, v in expected.items() if v}  # fmt: skip
+    assert totals.rows == len(rows) and {k: v for k, v in totals.amounts.items() if v} == {
+        k: v for k, v in expected.items() if v
+    }
