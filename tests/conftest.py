@@ -45,25 +45,81 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-@dataclass(frozen=True)
+# What a test has left in a warehouse; the tables themselves stay.
+_EMPTY_WAREHOUSE = """
+do $$
+declare
+    place text;
+    filled boolean;
+begin
+    for place in select format('%I.%I', schemaname, tablename) from pg_tables
+        where schemaname in ('raw', 'quarantine', 'ops') and tablename <> 'migration'
+    loop
+        execute format('select exists (select from %s)', place) into filled;
+        if filled then execute format('truncate %s restart identity cascade', place); end if;
+    end loop;
+    for place in select nspname from pg_namespace
+        where nspname !~ '^pg_' and nspname not in ('information_schema', 'raw', 'quarantine', 'ops')
+    loop
+        execute format('drop schema %I cascade', place);
+    end loop;
+end $$;
+alter sequence ops.load_number restart;
+create schema landing;
+create schema public;
+"""
+_EMPTY_DATABASE = """
+do $$
+declare
+    name text;
+begin
+    for name in select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' loop
+        execute format('drop schema %I cascade', name);
+    end loop;
+end $$;
+create schema public;
+"""
+
+
+@dataclass
 class Server:
-    """A running Postgres; makes databases that go away with it. ``template`` is a migrated, empty warehouse."""
+    """A running Postgres with databases that are empty whenever they are lent.
+
+    ``template`` is a migrated warehouse that nobody uses: new ones are copied from it. Copying costs more with
+    every copy, so databases that come back are emptied and lent again.
+    """
 
     cluster: Cluster
-    role: str = "warehouse"
     template: str = "warehouse"
+    free: dict[str, list[str]] = field(default_factory=lambda: {"warehouse": [], "template1": []})
 
     def new_database(self, template: str = "template1") -> str:
-        """A fresh database, as URL."""
+        """A database that is copied now, as URL; for those who keep it for many tests or copy from their own."""
         name = f"t{next(_NUMBER):04d}"
         with psycopg.connect(self.cluster.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'create database "{name}" owner {self.role} template "{template}" strategy file_copy')
-        return self.cluster.url(name, role=self.role)
+            connection.execute(f'create database "{name}" owner warehouse template "{template}" strategy file_copy')
+        return self.cluster.url(name, role="warehouse")
 
     def drop(self, url: str) -> None:
         """Remove a database of :meth:`new_database`, whoever is still connected."""
         with psycopg.connect(self.cluster.url("postgres"), autocommit=True) as connection:
             connection.execute(f'drop database "{url.rsplit("/", 1)[1]}" with (force)')
+
+    def lend(self, template: str = "template1") -> str:
+        """An empty database, as URL; ``template="warehouse"`` for a migrated one."""
+        if self.free[template]:
+            return self.free[template].pop()
+        return self.new_database(template)
+
+    def take_back(self, url: str, template: str = "template1") -> None:
+        """Disconnect whoever is still there and empty the database."""
+        others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+        with psycopg.connect(self.cluster.url("postgres"), autocommit=True) as connection:
+            connection.execute(others, [url.rsplit("/", 1)[1]])
+        with psycopg.connect(url) as connection:
+            connection.execute("set client_min_messages = warning")
+            connection.execute(_EMPTY_WAREHOUSE if template == "warehouse" else _EMPTY_DATABASE)
+        self.free[template].append(url)
 
 
 @dataclass
@@ -230,17 +286,17 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory, entities: Mapping[
 @pytest.fixture
 def database(postgres_server: Server) -> Iterator[str]:
     """The URL of a fresh, empty database."""
-    url = postgres_server.new_database()
+    url = postgres_server.lend()
     yield url
-    postgres_server.drop(url)
+    postgres_server.take_back(url)
 
 
 @pytest.fixture
 def erp_database(postgres_server: Server) -> Iterator[str]:
     """The URL of a second fresh database, to play the source."""
-    url = postgres_server.new_database()
+    url = postgres_server.lend()
     yield url
-    postgres_server.drop(url)
+    postgres_server.take_back(url)
 
 
 @pytest.fixture
@@ -252,10 +308,10 @@ def flows(tmp_path: Path, entities: Mapping[str, Entity]) -> Flows:
 @pytest.fixture
 def warehouse(postgres_server: Server, tmp_path: Path, flows: Flows) -> Iterator[Warehouse]:
     """An empty, migrated warehouse, its own ``O2C_HOME``, and a folder for flows."""
-    url = postgres_server.new_database(postgres_server.template)
+    url = postgres_server.lend("warehouse")
     settings = replace(_settings(url, tmp_path / "home"), flows_dir=flows.directory)
     yield Warehouse(settings, flows)
-    postgres_server.drop(url)
+    postgres_server.take_back(url, "warehouse")
 
 
 @pytest.fixture

@@ -35,7 +35,11 @@
 
 {#- A stable key of text parts; empty parts stay apart from missing ones by their position. -#}
 {% macro hashed_key(parts) -%}
-    md5(concat_ws('|', {% for part in parts %}coalesce(cast({{ part }} as text), '~'){{ ', ' if not loop.last }}{% endfor %}))
+    md5(concat_ws('|'
+        {%- for part in parts %},
+        coalesce(cast({{ part }} as text), '~')
+        {%- endfor %}
+    ))
 {%- endmacro %}
 
 

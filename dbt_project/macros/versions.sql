@@ -22,8 +22,8 @@
 
 {#-
     Every version of every record with the time during which the warehouse believed it: known_from (inclusive) to
-    known_to (exclusive, end_of_time() for the current one), and the load that replaced it. A version that arrived after a newer
-    one was never believed and is left out; deletions end the life of the version before.
+    known_to (exclusive, end_of_time() for the current one), and the load that replaced it. A version that arrived after
+    a newer one was never believed and is left out; deletions end the life of the version before.
 -#}
 {% macro all_versions(entity, keys, version_column='updated_at') -%}
     select *

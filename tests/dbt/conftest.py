@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, timezone
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from psycopg import sql
 from o2c.settings import Settings
 from o2c.warehouse.dbt import run_dbt
 
+_NUMBER = itertools.count(1)
 AS_OF = date(2026, 3, 31)
-PUBLISHED_AT = datetime(2026, 4, 10, tzinfo=timezone.utc)
+PUBLISHED_AT = datetime(2026, 4, 10, tzinfo=UTC)
 
 # (number, issued on, due on, amount), (number, issued on, amount), (number, received on, amount, reversed on)
 INVOICES = [
@@ -51,13 +54,23 @@ APPLICATIONS = [
 CONTROL_ACCOUNT = {"2025-12-31": 400, "2026-01-31": 2200, "2026-02-28": 2200, "2026-03-31": 2500}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker runs them all: the golden ledger is built once."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("dbt"))
+
+
 @dataclasses.dataclass
 class Marts:
     """A warehouse with built marts, and the dbt project that builds them."""
 
     settings: Settings
+    database: str
 
-    def put(self, entity: str, *, published_at: datetime = PUBLISHED_AT, load_id: str = "load-1", **values: Any) -> None:
+    def put(
+        self, entity: str, *, published_at: datetime = PUBLISHED_AT, load_id: str = "load-1", **values: Any
+    ) -> None:
         """Publish one version of a record of the ERP behind the engine's back."""
         row = {
             "source_system": "erp",
@@ -79,12 +92,12 @@ class Marts:
     def run(self, statement: str) -> None:
         """Change the warehouse; a statement that changes nothing is a mistake of the test."""
         with psycopg.connect(self.settings.warehouse_url) as connection:
-            assert connection.execute(statement).rowcount > 0  # type: ignore[call-overload]
+            assert connection.execute(statement).rowcount > 0
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Ask the warehouse."""
         with psycopg.connect(self.settings.warehouse_url, options="-c timezone=UTC") as connection:
-            return connection.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
+            return connection.execute(query).fetchall()
 
     def dbt(self, *arguments: str, as_of: date | None = AS_OF) -> Path:
         """Run a dbt command; returns the folder with its artifacts."""
@@ -99,7 +112,7 @@ def _golden_ledger(marts: Marts) -> None:
     marts.put("legal_entity", entity_code="DE01", legal_name="Company", country_code="DE",
               functional_currency_code="EUR", timezone="Europe/Berlin")  # fmt: skip
     marts.put("customer", customer_id="C1", legal_name="Customer", entity_code="DE01")
-    shared = {"entity_code": "DE01", "customer_id": "C1", "currency_code": "EUR"}
+    shared: dict[str, Any] = {"entity_code": "DE01", "customer_id": "C1", "currency_code": "EUR"}
     for number, issued, due, amount in INVOICES:
         marts.put("invoice", invoice_id=number, invoice_number=number, document_type="invoice", sale_type="credit",
                   issued_on=issued, posted_on=issued, due_on=due, net_amount=amount, tax_amount=0,
@@ -112,49 +125,48 @@ def _golden_ledger(marts: Marts) -> None:
         marts.put("receipt", receipt_id=number, receipt_type="payment", received_on=received, amount=amount,
                   payment_method="bank_transfer", reversed_on=reversed_on, **shared)  # fmt: skip
     for source, invoice, applied, amount, discount in APPLICATIONS:
-        side = "credit_memo_id" if source.startswith("CM") else "receipt_id"
+        side: dict[str, Any] = {"credit_memo_id" if source.startswith("CM") else "receipt_id": source}
         marts.put("receipt_application", application_id=f"{source}-{invoice}", entity_code="DE01", invoice_id=invoice,
                   applied_on=applied, applied_amount=amount, discount_amount=discount, currency_code="EUR",
-                  **{side: source})  # fmt: skip
+                  **side)  # fmt: skip
     for day, balance in CONTROL_ACCOUNT.items():
         marts.put("ledger_balance", entity_code="DE01", account_code="1200", is_receivables_control=True,
                   currency_code="EUR", balance_on=day, balance_amount=balance)  # fmt: skip
 
 
+@contextmanager
+def _copy(cluster: Any, template: str, home: Path) -> Iterator[Marts]:
+    """A warehouse copied from a database of the test server; it goes away afterwards."""
+    name = f"marts{next(_NUMBER):03d}"
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(f'create database "{name}" owner warehouse template "{template}" strategy file_copy')
+    yield Marts(_settings(cluster.url(name, role="warehouse"), home), name)
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture(scope="module")
+def empty(postgres_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marts]:
+    """A migrated warehouse into which nothing was loaded."""
+    with _copy(postgres_server.cluster, "warehouse", tmp_path_factory.mktemp("home")) as marts:
+        yield marts
+
+
 @pytest.fixture(scope="session")
-def new_marts(postgres_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Marts]]:
-    """Makes warehouses from a template database; they go away at the end of the session."""
-    made: list[str] = []
-
-    def make(template: str = postgres_server.template) -> Marts:
-        url = postgres_server.new_database(template)
-        made.append(url)
-        return Marts(_settings(url, tmp_path_factory.mktemp("home")))
-
-    yield make
-    for url in made:
-        postgres_server.drop(url)
-
-
-@pytest.fixture(scope="session")
-def golden(new_marts: Callable[..., Marts]) -> Marts:
+def golden(postgres_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marts]:
     """The golden ledger, built. Read only: :func:`spoiled` is for the rest."""
-    marts = new_marts()
-    _golden_ledger(marts)
-    marts.build()
-    return marts
+    with _copy(postgres_server.cluster, "warehouse", tmp_path_factory.mktemp("home")) as marts:
+        _golden_ledger(marts)
+        marts.build()
+        yield marts
 
 
 @pytest.fixture
-def spoiled(golden: Marts, new_marts: Callable[..., Marts]) -> Marts:
+def spoiled(golden: Marts, postgres_server: Any, tmp_path: Path) -> Iterator[Marts]:
     """A copy of the golden warehouse that a test may break."""
-    return new_marts(golden.settings.warehouse_url.rsplit("/", 1)[1])
+    with _copy(postgres_server.cluster, golden.database, tmp_path) as marts:
+        yield marts
 
 
 def _settings(url: str, home: Path) -> Settings:
     return dataclasses.replace(Settings.load({"O2C_HOME": str(home), "O2C_WAREHOUSE_URL": url}))
-
-
-def failed_nodes(error: BaseException) -> Sequence[str]:
-    """Names of the nodes an error of a build speaks of."""
-    return [line.split(":", 1)[0] for line in str(getattr(error, "where", "")).splitlines()]

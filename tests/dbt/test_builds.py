@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,11 +9,6 @@ import pytest
 from o2c.warehouse.dbt import BuildFailed, run_dbt
 
 Marts = Any
-
-
-@pytest.fixture(scope="module")
-def empty(new_marts: Callable[..., Marts]) -> Marts:
-    return new_marts()
 
 
 def test_an_empty_warehouse_gives_empty_marts(empty: Marts) -> None:
@@ -30,7 +24,9 @@ def test_crm_alone_gives_deals_and_no_receivables(empty: Marts) -> None:
               stage="Won", is_closed=True, is_won=True, closed_on="2026-03-01", amount=5, currency_code="EUR",
               opportunity_type="new_business")  # fmt: skip
     empty.build()
-    findings = empty.rows("select rule_id, business_key, amount_txn, amount_reporting from marts_leakage.fct_leak_finding")
+    findings = empty.rows(
+        "select rule_id, business_key, amount_txn, amount_reporting from marts_leakage.fct_leak_finding"
+    )
     assert findings == [("L03", "O1", 5, 5)]
     assert empty.rows("select * from marts_receivables.rpt_ageing_monthly") == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -79,19 +79,19 @@ def test_a_bounced_receipt_reopens_its_invoice_from_that_day(golden: Marts) -> N
     assert balances == [(date(2026, 2, 19), 0), (date(2026, 2, 20), 300)]
 
 
-def test_the_short_paid_invoice_is_no_leak_without_cash(golden: Marts) -> None:
+def test_the_golden_ledger_has_no_leaks(golden: Marts) -> None:
     assert golden.rows("select * from marts_leakage.fct_leak_finding") == []
 
 
 def test_a_correction_is_known_from_its_publication_on(spoiled: Marts) -> None:
-    later = datetime(2026, 4, 20, tzinfo=timezone.utc)
+    later = datetime(2026, 4, 20, tzinfo=UTC)
     spoiled.put("invoice", invoice_id="INV5", invoice_number="INV5", document_type="invoice", sale_type="credit",
                 entity_code="DE01", customer_id="C1", issued_on="2026-03-15", posted_on="2026-03-15",
                 due_on="2026-04-14", currency_code="EUR", net_amount=690, tax_amount=0, total_amount=690,
                 status="posted", published_at=later, load_id="load-2")  # fmt: skip
     spoiled.dbt("run")
     versions = "select recorded_at, effective_date, amount_txn, load_id from marts_receivables.fct_ar_event"
-    first = (datetime(2026, 4, 10, tzinfo=timezone.utc), date(2026, 3, 15), 700, "load-1")
+    first = (datetime(2026, 4, 10, tzinfo=UTC), date(2026, 3, 15), 700, "load-1")
     assert spoiled.rows(f"{versions} where document_id = 'INV5' order by 1") == [
         first,
         (later, date(2026, 3, 15), -10, "load-2"),
@@ -103,7 +103,7 @@ def test_a_correction_is_known_from_its_publication_on(spoiled: Marts) -> None:
 def test_a_receipt_known_late_changes_the_past(spoiled: Marts) -> None:
     spoiled.put("receipt", receipt_id="late", receipt_type="payment", entity_code="DE01", customer_id="C1",
                 received_on="2026-02-10", amount=100, currency_code="EUR", payment_method="cheque",
-                published_at=datetime(2026, 4, 30, tzinfo=timezone.utc), load_id="load-2")  # fmt: skip
+                published_at=datetime(2026, 4, 30, tzinfo=UTC), load_id="load-2")  # fmt: skip
     spoiled.dbt("run")
     assert spoiled.rows(
         "select as_of_date, unapplied_cash_amount from marts_receivables.rpt_ageing_monthly order by 1"

@@ -456,7 +456,8 @@ def test_a_load_that_does_not_close_is_not_published(warehouse: Any, files: Any,
 
 
 LEDGER = (
-    "insert into ops.load_ledger select load_id || 'x', flow, source_group, source_system, entity, run_id, published_at,"
+    "insert into ops.load_ledger"
+    " select load_id || 'x', flow, source_group, source_system, entity, run_id, published_at,"
     " {}, cursor_from, cursor_to, manifest, code_version from ops.load_ledger"
 )
 

@@ -50,6 +50,8 @@ _SETTINGS: Mapping[str, str] = {
     "max_connections": "100",
     "max_parallel_workers_per_gather": "2",
     "jit": "off",
+    # A worker that was killed must not leave its statement running.
+    "client_connection_check_interval": "1s",
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

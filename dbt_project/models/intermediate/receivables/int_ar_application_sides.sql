@@ -4,7 +4,8 @@
     ('invoice', 'invoice', '-applied_amount', 'apply', 'unapply', 'applications', 'applied_amount <> 0'),
     ('source', 'source', 'applied_amount', 'apply', 'unapply', 'applications', 'applied_amount <> 0'),
     ('discount', 'invoice', '-discount_amount', 'discount', 'discount', 'discounts', 'discount_amount <> 0'),
-    ('deposit', 'source', '-applied_amount', 'receive', 'reverse', 'deposits_applied', 'is_deposit and applied_amount <> 0'),
+    ('deposit', 'source', '-applied_amount', 'receive', 'reverse', 'deposits_applied',
+     'is_deposit and applied_amount <> 0'),
 ] -%}
 with
 

@@ -16,8 +16,8 @@ receivables as (
         coalesce(schedules.pay_rank, 1) as pay_rank,
         schedules.due_on,
         coalesce(schedules.is_retention, false) as is_retention,
-        {{ open_on_line('greatest(balances.balance_amount, 0)') }}
-        - {{ open_on_line('greatest(balances.balance_before_amount, 0)') }} as change_amount
+        {{ open_on_line('balances.balance_amount') }}
+        - {{ open_on_line('balances.balance_before_amount') }} as change_amount
     from balances
     left join schedules
         on

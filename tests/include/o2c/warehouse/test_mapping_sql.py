@@ -19,11 +19,11 @@ Type = Callable[..., str | None]
 
 @pytest.fixture(scope="module")
 def connection(postgres_server: Any) -> Iterator[psycopg.Connection]:
-    url = postgres_server.new_database()
+    url = postgres_server.lend()
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         connection.execute("create temporary table one (c001 text)")
         yield connection
-    postgres_server.drop(url)
+    postgres_server.take_back(url)
 
 
 @pytest.fixture(scope="module")
