@@ -6,7 +6,7 @@
 | ``O2C_FLOWS`` | flow files | ``<project>/include/flows`` |
 | ``O2C_ENTITIES`` | entity contracts | ``<project>/include/entities`` |
 | ``O2C_WAREHOUSE_URL`` | any Postgres 16 or newer, ``postgresql://...`` | none |
-| ``O2C_AS_OF`` | business date of a build, ``YYYY-MM-DD`` | the file ``as_of`` in ``O2C_HOME``, else the run's own date |
+| ``O2C_AS_OF`` | business date of a build, ``YYYY-MM-DD`` | file ``as_of`` in ``O2C_HOME``, else the run's date |
 | ``O2C_REPORTING_CURRENCY`` | group currency, ISO 4217 | ``EUR`` |
 """
 
