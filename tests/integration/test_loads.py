@@ -327,6 +327,14 @@ def test_a_bad_version_does_not_hide_behind_the_good_one_before(
     assert warehouse.value("select amount from raw.receipt") == 5
 
 
+def test_another_bad_version_is_another_record(warehouse: Any, erp: psycopg.Connection, payments: Any) -> None:
+    pay(erp, 1, "-1", at="2026-03-01 10:00Z")
+    warehouse.load(payments)
+    pay(erp, 1, "-2", at="2026-03-01 10:05Z")
+    assert became(warehouse.load(payments)) == (1, 0, 1, 0)
+    assert warehouse.rows("select amount from quarantine.record order by record_id") == [(-1,), (-2,)]
+
+
 def test_a_closed_record_is_not_opened_again_by_the_same_row(warehouse: Any, files: Any) -> None:
     warehouse.flows.put("shop/receipts1.csv", HEADER + line(1, "-1"))
     warehouse.load(files)
@@ -560,6 +568,17 @@ def test_money_that_disagrees_with_the_reading_stops(
     monkeypatch.setattr(meter, "_decimal", lambda *_: Decimal("9.99"))
     error = warehouse.refused(files)
     assert isinstance(error, LoadNotClosed) and "19.98 EUR were read, 20.00 are staged" in error.what
+
+
+def test_rows_that_are_lost_while_staging_stop(
+    warehouse: Any, files: Any, unchanged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from o2c.warehouse import stage
+
+    warehouse.flows.put("shop/receipts.csv", HEADER + line(1) + line(2, "0"))
+    monkeypatch.setattr(stage, "_where", lambda *_: stage.sql.SQL(" where _row = 1"))
+    error = warehouse.refused(files)
+    assert isinstance(error, LoadNotClosed) and "2 records were read, 1 are staged" in error.what
 
 
 def test_a_column_that_is_gone_names_column_and_line(warehouse: Any, files: Any, unchanged: None) -> None:

@@ -86,6 +86,22 @@ def test_rows_and_totals_are_of_one_moment(source: psycopg.Connection, request_f
         assert part.control() == ControlTotals(rows, {"EUR": Decimal(2000)}) and rows == 2000
 
 
+def test_a_row_that_comes_between_count_and_reading_is_not_seen(
+    source: psycopg.Connection, request_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.execute("insert into item values (1, null, 1, 'EUR', '')")
+    count = postgres._control
+
+    def then_insert(*arguments: Any) -> ControlTotals:
+        control = count(*arguments)
+        source.execute("insert into item values (2, null, 1, 'EUR', '')")
+        return control
+
+    monkeypatch.setattr(postgres, "_control", then_insert)
+    rows, control = read(request_for())
+    assert len(rows) == 2 and control == ControlTotals(1, {"EUR": Decimal(1)})
+
+
 @pytest.mark.parametrize(
     "sql",
     [
