@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,13 @@ def request_for(erp_database: str, tmp_path: Path) -> Any:
 
 
 def read(request: ExtractRequest) -> tuple[list[list[str]], ControlTotals | None]:
-    (part,) = ((part, list(part.blocks), part.control()) for part in postgres.extract(request))
-    assert part[0].name == "items.csv" and all(len(block) <= 2 * BLOCK_SIZE for block in part[1])
-    return list(csv.reader(io.StringIO(b"".join(part[1]).decode(), newline=""))), part[2]
+    with closing(postgres.extract(request)) as parts:  # type: ignore[type-var]
+        part = next(parts)
+        blocks = list(part.blocks)
+        assert part.name == "items.csv" and all(len(block) <= 2 * BLOCK_SIZE for block in blocks)
+        control = part.control()
+        assert next(parts, None) is None
+    return list(csv.reader(io.StringIO(b"".join(blocks).decode(), newline=""))), control
 
 
 def test_rows_and_control_totals(source: psycopg.Connection, request_for: Any) -> None:
