@@ -22,7 +22,7 @@ from o2c.warehouse.ledger import Load
 from o2c.warehouse.mapping_sql import literal
 from o2c.warehouse.session import trusted
 from o2c.warehouse.stage import amount_and_currency
-from o2c.warehouse.tables import key_index_rebuilt
+from o2c.warehouse.tables import indexes_rebuilt
 
 KINDS = ("published", "quarantined", "duplicate")
 
@@ -195,23 +195,21 @@ def _insert_versions(
     connection: psycopg.Connection, request: PublishRequest, published_at: Any
 ) -> list[tuple[str, int, Decimal]]:
     """Append the rows that are left; returns what stands in ``raw`` afterwards, counted there."""
-    flow = request.flow
-    table = sql.Identifier("raw", flow.entity.name)
-    with key_index_rebuilt(connection, flow.entity):
+    entity = request.flow.entity
+    amount, currency = amount_and_currency(request.flow)
+    count = sql.SQL(
+        "select {currency}, count(*), sum({amount}) from {raw}"
+        " where _published_at = {published_at}::timestamptz and _load_id = {load_id} group by 1"
+    ).format(
+        currency=trusted(currency),
+        amount=trusted(amount),
+        raw=sql.Identifier("raw", entity.name),
+        published_at=sql.Literal(published_at.isoformat()),
+        load_id=sql.Literal(request.load.load_id),
+    )
+    with indexes_rebuilt(connection, entity):
         connection.execute(_insert(connection, request, published_at))
-    amount, currency = amount_and_currency(flow)
-    return connection.execute(
-        sql.SQL(
-            "select {currency}, count(*), sum({amount}) from {raw}"
-            " where _published_at = {published_at}::timestamptz and _load_id = {load_id} group by 1"
-        ).format(
-            currency=trusted(currency),
-            amount=trusted(amount),
-            raw=table,
-            published_at=sql.Literal(published_at.isoformat()),
-            load_id=sql.Literal(request.load.load_id),
-        )
-    ).fetchall()
+        return connection.execute(count).fetchall()
 
 
 def _insert(connection: psycopg.Connection, request: PublishRequest, published_at: Any) -> sql.Composed:

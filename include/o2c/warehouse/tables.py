@@ -21,6 +21,8 @@ AFTER = (
     ("_landing_file", "text"),
 )
 
+_INDEXES = (("_key_hash", "btree (_key_hash)"), ("_published_at", "brin (_published_at)"))
+
 
 def create_raw_tables(connection: psycopg.Connection, entities: Iterable[Entity]) -> None:
     """Create the tables that are missing and add the columns that are new.
@@ -41,37 +43,36 @@ def _create(connection: psycopg.Connection, entity: Entity) -> None:
     connection.execute(sql.SQL("create table if not exists {} ({})").format(table, body))
     for definition in definitions:
         connection.execute(sql.SQL("alter table {} add column if not exists {}").format(table, definition))
-    _create_key_index(connection, entity)
-    load_index = sql.Identifier(f"{entity.name}_published_at")
-    connection.execute(
-        sql.SQL("create index if not exists {} on {} using brin (_published_at)").format(load_index, table)
-    )
+    _create_indexes(connection, entity)
     comment = sql.SQL("comment on table {} is {}").format(table, sql.Literal(entity.description))
     connection.execute(comment)
 
 
-def _create_key_index(connection: psycopg.Connection, entity: Entity) -> None:
-    connection.execute(
-        sql.SQL("create index if not exists {} on {} (_key_hash)").format(
-            sql.Identifier(f"{entity.name}_key_hash"), sql.Identifier("raw", entity.name)
+def _create_indexes(connection: psycopg.Connection, entity: Entity) -> None:
+    """One to find a record's versions, a small one to find a load's rows, which lie together."""
+    for name, kind in _INDEXES:
+        connection.execute(
+            sql.SQL("create index if not exists {} on {} using {}").format(
+                sql.Identifier(f"{entity.name}{name}"), sql.Identifier("raw", entity.name), sql.SQL(kind)
+            )
         )
-    )
 
 
 @contextmanager
-def key_index_rebuilt(connection: psycopg.Connection, entity: Entity) -> Iterator[None]:
-    """Build the key index after the first rows instead of row by row: a third of the cost of a first load.
+def indexes_rebuilt(connection: psycopg.Connection, entity: Entity) -> Iterator[None]:
+    """Build the indexes after the first rows instead of row by row: a third of the cost of a first load.
 
-    Only while the table is empty, when nobody can be reading it by key.
+    Only while the table is empty, when nobody can be looking for anything in it.
     """
     table = sql.Identifier("raw", entity.name)
     filled = connection.execute(sql.SQL("select exists (select from {})").format(table)).fetchone()
     if filled and filled[0]:
         yield
         return
-    connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier("raw", f"{entity.name}_key_hash")))
+    for name, _ in _INDEXES:
+        connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier("raw", f"{entity.name}{name}")))
     yield
-    _create_key_index(connection, entity)
+    _create_indexes(connection, entity)
 
 
 def _check(connection: psycopg.Connection, entity: Entity) -> None:
