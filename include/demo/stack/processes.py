@@ -148,6 +148,8 @@ class Supervisor:
         self._state = state
         self._signals = signals or Signals()
         self._children: dict[str, Child] = {}
+        # Commands that end by themselves: whoever runs them waits for them, so they are nobody else's casualties.
+        self._awaited: set[str] = set()
         self._lock = threading.RLock()
         self._closing = False
         self._keeper = _start_keeper(state.pids)
@@ -167,6 +169,8 @@ class Supervisor:
 
     def run(self, command: Command, timeout: float = 300.0) -> None:
         """Start a command and wait for its end; raises :class:`StackFailed` unless it returns 0 in time."""
+        with self._lock:
+            self._awaited.add(command.name)
         child = self.start(command)
         deadline = time.monotonic() + timeout
         while (code := child.poll()) is None:
@@ -183,7 +187,7 @@ class Supervisor:
         with self._lock:
             if self._closing:
                 raise StackFailed("The stack is stopping.")
-            children = list(self._children.values())
+            children = self._expected_alive()
         for child in children:
             if (code := child.poll()) is not None:
                 raise failed(child, f"{child.command.name} died with exit code {code}.")
@@ -191,7 +195,10 @@ class Supervisor:
     def dead(self) -> list[Child]:
         """The children that have died and were not asked to."""
         with self._lock:
-            return [child for child in self._children.values() if child.poll() is not None]
+            return [child for child in self._expected_alive() if child.poll() is not None]
+
+    def _expected_alive(self) -> list[Child]:
+        return [child for name, child in self._children.items() if name not in self._awaited]
 
     def stop(self, names: Iterable[str], patience: float = 60.0) -> None:
         """Stop the named children at the same time, each with its own signal, after at most ``patience`` s harder."""
@@ -216,6 +223,7 @@ class Supervisor:
     def _forget(self, name: str) -> None:
         with self._lock:
             self._children.pop(name, None)
+            self._awaited.discard(name)
             (self._state.pids / f"{name}.json").unlink(missing_ok=True)
 
 

@@ -227,3 +227,16 @@ def test_the_end_of_a_long_log(tmp_path: Path) -> None:
     path.write_text("".join(f"line {number}\n" for number in range(20_000)))
     assert processes.tail(path, 2) == "line 19998\nline 19999"
     assert processes.tail(tmp_path / "none.log") == ""
+
+
+def test_a_command_that_is_waited_for_is_nobodys_casualty(supervisor: Supervisor, tmp_path: Path) -> None:
+    """Whoever looks after the stack may look between the end of the command and the moment it is noticed."""
+
+    class Curious(Supervisor):
+        def _forget(self, name: str) -> None:
+            self.check()
+            assert self.dead() == []
+            super()._forget(name)
+
+    supervisor.__class__ = Curious
+    supervisor.run(Command("short", [sys.executable, "-c", "pass"], dict(os.environ), tmp_path, grace=1.0))
