@@ -13,7 +13,7 @@ from o2c.warehouse.publish import publish as publish_load
 from o2c.warehouse.session import connect
 
 
-def publish(settings: Settings, flow: Flow, extracted: Extracted, run_id: str | None = None) -> Published:
+def publish(settings: Settings, flow: Flow, extracted: Extracted) -> Published:
     """Move one gated load into ``raw`` in one transaction.
 
     Raises:
@@ -34,7 +34,6 @@ def publish(settings: Settings, flow: Flow, extracted: Extracted, run_id: str | 
                 cursor_to=tuple(cursor) if cursor else None,
                 unexpected=dict(rows),
                 code_version=code_version(),
-                run_id=run_id,
             )
             return publish_load(connection, request)
     except O2CError as error:

@@ -59,7 +59,7 @@ def _sync_group(
             results.append(SyncResult(outcome.flow, None, outcome.error))
             continue
         try:
-            done = publish(settings, by_name[outcome.flow], by_load[outcome.load_id], run_id)
+            done = publish(settings, by_name[outcome.flow], by_load[outcome.load_id])
             results.append(SyncResult(outcome.flow, done))
         except O2CError as error:
             results.append(SyncResult(outcome.flow, None, error))

@@ -94,7 +94,7 @@ def _publish_task(source: str) -> Any:
         rows = 0
         for load in loads_of_run(settings, _run_id(), source, "gated"):
             try:
-                rows += publish_load(settings, catalogue.flow(load.flow), load, _run_id()).rows["published"]
+                rows += publish_load(settings, catalogue.flow(load.flow), load).rows["published"]
             except (FenceLost, LoadNotClosed) as error:
                 print(error)
         if not rows:

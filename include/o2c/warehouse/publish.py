@@ -54,7 +54,6 @@ class PublishRequest:
     cursor_to: tuple[str, ...] | None
     unexpected: Mapping[str, int]
     code_version: str
-    run_id: str | None = None
 
 
 def publish(connection: psycopg.Connection, request: PublishRequest) -> Published:

@@ -38,7 +38,7 @@ def test_tasks_find_the_loads_of_their_run(warehouse: Any, pair: list[Any]) -> N
     assert loads_of_run(settings, "run 1", "shop", "staged") == []
     with pytest.raises(GateStopped, match="2 of 2 flows published nothing"):
         held_back(settings, "run 1", pair)
-    publish(settings, pair[0], loads[0], "run 1")
+    publish(settings, pair[0], loads[0])
     with pytest.raises(GateStopped, match="shop/second: gated"):
         held_back(settings, "run 1", pair)
     with pytest.raises(GateStopped, match="shop/first: never started"):
