@@ -32,7 +32,7 @@ class Watch:
     check: Callable[[], None]
     tell: Callable[[str], None]
     dags: Sequence[str] = DAGS
-    timeout: float = 900.0
+    timeout: float = 600.0
 
 
 def wait_until_known(watch: Watch) -> None:
@@ -112,12 +112,15 @@ def is_complete(runs: Sequence[Mapping[str, Any]], dags: Sequence[str], publishe
 
 
 def last_published(warehouse_url: str) -> datetime | None:
-    """When the last load was published (UTC), or None when there is none."""
+    """When rows were last published (UTC), or None when none were.
+
+    A load that found nothing new announces nothing, so no build will follow it.
+    """
     with psycopg.connect(warehouse_url) as connection:
         known = connection.execute("select to_regclass('ops.load_ledger')").fetchone()
         if known is None or known[0] is None:
             return None
-        row = connection.execute("select max(published_at) from ops.load_ledger").fetchone()
+        row = connection.execute("select max(published_at) from ops.load_ledger where published_rows > 0").fetchone()
         return row[0] if row else None
 
 

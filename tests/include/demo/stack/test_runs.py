@@ -10,7 +10,7 @@ import pytest
 
 from demo.stack import runs
 from demo.stack.errors import StackFailed
-from demo.stack.runs import DAGS, Watch, is_complete, readable, task_log
+from demo.stack.runs import DAGS, Watch, is_complete, last_published, readable, task_log
 
 
 def run(dag_id: str, start: str, state: str = "success") -> dict[str, Any]:
@@ -161,3 +161,16 @@ def test_errors_are_what_is_read_in_a_log() -> None:
     assert readable("\n".join(map(json.dumps, lines))) == "Task failed\nGateStopped: no rows"
     assert readable('{"event": "Started"}\nplain text') == "Started\nplain text"
     assert readable("\n".join(f"line {number}" for number in range(50)), lines=2) == "line 48\nline 49"
+
+
+def test_a_load_that_found_nothing_new_is_no_publication_to_wait_for(warehouse: Any) -> None:
+    """It announces nothing, so no build follows it: waiting for one would never end."""
+    columns = ["product_id", "sku", "product_name", "product_type", "base_unit_of_measure", "is_billable"]
+    flow = warehouse.flows.csv("shop/products", "product", columns)
+    assert last_published(warehouse.settings.warehouse_url) is None
+    warehouse.flows.put("shop/products.csv", ",".join(columns) + "\nP1,S1,Pump,goods,piece,true\n")
+    warehouse.load(flow)
+    first = last_published(warehouse.settings.warehouse_url)
+    warehouse.load(flow)
+    assert warehouse.value("select count(*) from ops.load_ledger") == 2
+    assert first is not None and last_published(warehouse.settings.warehouse_url) == first
