@@ -1,7 +1,8 @@
-"""Which code ran: the commit, for every manifest and ledger row."""
+"""Which code ran, and for whom: for every manifest, ledger row and event."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import subprocess
 from functools import cache
@@ -18,6 +19,15 @@ def code_version() -> str:
     if not commit:
         return "unknown"
     return f"{commit}+changes" if _git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def actor() -> str:
+    """Who acts: ``O2C_ACTOR``, the DAG that runs, or the account of the process."""
+    if name := os.environ.get("O2C_ACTOR"):
+        return name
+    if dag := os.environ.get("AIRFLOW_CTX_DAG_ID"):
+        return f"airflow {dag}"
+    return getpass.getuser()
 
 
 def _git(*arguments: str) -> str:

@@ -348,15 +348,15 @@ def test_a_closed_record_is_not_opened_again_by_the_same_row(warehouse: Any, fil
 # --- publishing is all or nothing ----------------------------------------------------------------------------------
 
 POINTS = (
-    "_sort_out",
-    "_compare_with_gate",
+    "sort_out",
+    "count_sorted",
     "_insert_versions",
-    "_write_ledger",
-    "_write_totals",
-    "_quarantine",
-    "_supersede",
-    "_move_watermark",
-    "_drop_landing",
+    "write_ledger",
+    "write_totals",
+    "write_quarantine",
+    "supersede",
+    "move_watermark",
+    "drop_landing",
 )
 
 

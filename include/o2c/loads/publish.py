@@ -8,8 +8,8 @@ from o2c.loads.extract import Extracted
 from o2c.settings import Settings
 from o2c.version import code_version
 from o2c.warehouse.ledger import note_state, read_load
-from o2c.warehouse.publish import Published, PublishRequest
 from o2c.warehouse.publish import publish as publish_load
+from o2c.warehouse.request import Published, PublishRequest
 from o2c.warehouse.session import connect
 
 

@@ -13,7 +13,7 @@ from o2c.loads.extract import Extracted, extract, is_fatal
 from o2c.loads.gate import gate
 from o2c.loads.publish import publish
 from o2c.settings import Settings
-from o2c.warehouse.publish import Published
+from o2c.warehouse.request import Published
 
 
 @dataclass(frozen=True)

@@ -282,3 +282,15 @@ def _cursor_to(connection: psycopg.Connection, flow: Flow, load: Load, landed: L
             next_step="Choose a column that is always a timestamp.",
         ) from None
     return tuple(str(value) for value in row) if row else load.cursor
+
+
+def drop_landing(connection: psycopg.Connection, load: Load) -> None:
+    """Remove what a load has staged; its landing files stay."""
+    for kind, name in (
+        ("view", load.stage_table),
+        ("materialized view", load.typed_table),
+        ("table", load.marks_table),
+        ("table", load.landing_table),
+    ):
+        statement = sql.SQL("drop {} if exists {}").format(trusted(kind), sql.Identifier("landing", name))
+        connection.execute(statement)

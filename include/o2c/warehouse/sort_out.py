@@ -1,0 +1,102 @@
+"""Decide what becomes of each staged row: published, quarantined, or a duplicate."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import psycopg
+from psycopg import sql
+
+from o2c.contracts.entity import Rule
+from o2c.contracts.flow import Flow
+from o2c.errors import LoadNotClosed
+from o2c.warehouse.ledger import Load
+from o2c.warehouse.mapping_sql import literal
+from o2c.warehouse.request import PublishRequest
+from o2c.warehouse.session import trusted
+from o2c.warehouse.stage import amount_and_currency
+
+
+def broken(rule: Rule) -> str:
+    """SQL: does the row break the rule?"""
+    return f"({rule.predicate}) is false"
+
+
+def broken_rules(request: PublishRequest) -> list[Rule]:
+    """Rules that quarantine and that the gate saw broken; the others need no second look."""
+    return [
+        rule for rule in request.flow.all_rules if rule.on_fail == "quarantine" and request.unexpected.get(rule.name)
+    ]
+
+
+def sort_out(connection: psycopg.Connection, request: PublishRequest) -> None:
+    """Note the rows that are not published: a broken rule quarantines, a row known already is a duplicate."""
+    flow = request.flow
+    any_broken = " or ".join(broken(rule) for rule in broken_rules(request)) or "false"
+    in_quarantine = (
+        f"exists (select from quarantine.record as q where q.entity = {literal(flow.entity.name)}"
+        f" and q.key_hash = s._key_hash and q.row_hash = s._row_hash and q.flow = {literal(flow.name)})"
+    )
+    connection.execute(
+        sql.SQL(
+            "create temporary table sorted_out on commit drop as"
+            " select s._row, case when not ({broken}) or s._repeat = 'duplicate' then 'duplicate'"
+            " when {in_quarantine} then 'duplicate' else 'quarantine' end as kind, ({broken}) as is_broken"
+            " from {stage} as s where ({broken}) or s._repeat = 'duplicate' or {known}"
+        ).format(
+            broken=trusted(any_broken),
+            in_quarantine=trusted(in_quarantine),
+            stage=sql.Identifier("landing", request.load.stage_table),
+            known=_known(connection, flow),
+        )
+    )
+    _compare_with_gate(connection, request)
+
+
+def count_sorted(connection: psycopg.Connection, flow: Flow, load: Load, kind: str) -> list[tuple[str, int, Decimal]]:
+    """Rows of one kind, as (currency, rows, amount)."""
+    amount, currency = amount_and_currency(flow)
+    return connection.execute(
+        sql.SQL(
+            "select {}, count(*), sum({}) from {} inner join sorted_out using (_row) where kind = {} group by 1"
+        ).format(trusted(currency), trusted(amount), sql.Identifier("landing", load.stage_table), sql.Literal(kind))
+    ).fetchall()
+
+
+def _compare_with_gate(connection: psycopg.Connection, request: PublishRequest) -> None:
+    """Rule by rule, the rows held back must be those that the gate counted."""
+    rules = broken_rules(request)
+    if not rules:
+        return
+    counts = ", ".join(f"count(*) filter (where {broken(rule)})" for rule in rules)
+    held = connection.execute(
+        sql.SQL("select {} from {} inner join sorted_out using (_row) where is_broken").format(
+            trusted(counts), sql.Identifier("landing", request.load.stage_table)
+        )
+    ).fetchone()
+    for rule, rows in zip(rules, held or (), strict=True):
+        if rows != request.unexpected[rule.name]:
+            raise LoadNotClosed(
+                f"Rows that break '{rule.name}': the gate counted {request.unexpected[rule.name]}, publishing {rows}.",
+                where=f"{request.flow.name}, load {request.load.load_id}",
+                next_step="The stage table has changed since the gate ran; run the load again.",
+            )
+
+
+def _known(connection: psycopg.Connection, flow: Flow) -> sql.Composable:
+    """Is the row in ``raw`` already? Versioned rows: in any version; others: as the latest one."""
+    table = sql.Identifier("raw", flow.entity.name)
+    row = connection.execute(
+        sql.SQL("select exists (select from {} where source_system = %s)").format(table), [flow.system]
+    ).fetchone()
+    if row is None or not row[0]:
+        return sql.SQL("false")
+    if flow.entity.version in flow.mapping:
+        return sql.SQL(
+            "exists (select from {} as r where r._key_hash = s._key_hash and r._row_hash = s._row_hash"
+            " and r.source_system = {})"
+        ).format(table, sql.Literal(flow.system))
+    return sql.SQL(
+        "(select r._row_hash from {} as r where r._key_hash = s._key_hash and r.source_system = {}"
+        " order by r._published_at desc, r._load_id desc limit 1) = s._row_hash"
+    ).format(table, sql.Literal(flow.system))
