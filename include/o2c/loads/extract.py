@@ -15,9 +15,12 @@ from o2c.connections import Resolver
 from o2c.connectors.base import ControlTotals, ExtractRequest, Part
 from o2c.contracts.flow import Flow
 from o2c.errors import LoadNotClosed, O2CError, UsageError
+from o2c.failpoints import reached
 from o2c.formats.base import TableStream
 from o2c.settings import Settings
 from o2c.version import code_version
+from o2c.warehouse.abandoned import take_over
+from o2c.warehouse.fence import superseded
 from o2c.warehouse.landing import LandingTable, money_source, totals_by_currency
 from o2c.warehouse.landing_files import LandedFile, LandingFolder
 from o2c.warehouse.ledger import Load, note_state, open_load
@@ -50,17 +53,24 @@ def extract(settings: Settings, flow: Flow, resolve: Resolver, run_id: str | Non
     connection = resolve(flow.source["connection"]) if "connection" in flow.source else None
     with connect(settings) as warehouse:
         load = open_load(warehouse, flow, run_id)
+        overtaken = take_over(warehouse, load)
+    reached("extract_opened")
+    for load_id in overtaken:
+        LandingFolder(settings.landing_dir, flow.name, load_id).discard()
     folder = LandingFolder(settings.landing_dir, flow.name, load.load_id)
     try:
         with connect(settings) as warehouse:
             manifest, staged = _land(warehouse, flow, load, folder, _request(flow, load, connection))
             folder.complete(manifest)
-            note_state(warehouse, load.load_id, "staged", manifest=manifest, cursor_to=staged.cursor_to)
+            reached("landing_renamed")
+            if not note_state(warehouse, load.load_id, "staged", manifest=manifest, cursor_to=staged.cursor_to):
+                raise superseded(load)
     except BaseException as error:
         folder.discard()
         with connect(settings) as warehouse:
             note_state(warehouse, load.load_id, "failed", error=str(error) or type(error).__name__)
         raise
+    reached("extract_staged")
     return Extracted(load.load_id, flow.name, staged.rows)
 
 
@@ -95,6 +105,7 @@ def _land(
                 controls.append(control)
                 _check_control(flow, part, files[-1]["rows"], control)
     landing_seconds = time.perf_counter() - started
+    reached("extract_copied")
     if not table.landed.columns:
         staged = Staged(0, 0, {}, load.cursor)
     else:

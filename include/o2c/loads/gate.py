@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 
 from o2c.contracts.flow import Flow
+from o2c.failpoints import reached
 from o2c.loads.extract import Extracted
 from o2c.quality.gate import GateOutcome, GateRequest, run_gate
 from o2c.settings import Settings
@@ -24,10 +25,12 @@ def gate(settings: Settings, name: str, flows: Mapping[str, Flow], loads: Sequen
     with connect(settings) as connection:
         requests = [_request(connection, flows[load.flow], load) for load in filled]
     outcomes = run_gate(settings, name, requests) if requests else []
+    reached("gate_ran")
     outcomes += [GateOutcome(load.load_id, load.flow) for load in loads if not load.rows]
     with connect(settings) as connection:
         for outcome in outcomes:
             _note(connection, flows[outcome.flow], outcome)
+    reached("gate_noted")
     return outcomes
 
 

@@ -86,17 +86,17 @@ def _gate_task(source: str) -> Any:
 def _publish_task(source: str) -> Any:
     @task(task_id="publish", outlets=[assets.raw(source)], retries=2)
     def publish() -> dict[str, int]:
-        from o2c.loads.progress import loads_of_run
+        from o2c.loads.progress import loads_of_run, unbuilt_rows
         from o2c.loads.publish import publish as publish_load
 
         settings = Settings.load()
         catalogue = load_catalogue(settings)
-        rows = 0
         for load in loads_of_run(settings, _run_id(), source, "gated"):
             try:
-                rows += publish_load(settings, catalogue.flow(load.flow), load).rows["published"]
+                publish_load(settings, catalogue.flow(load.flow), load)
             except (FenceLost, LoadNotClosed) as error:
                 print(error)
+        rows = unbuilt_rows(settings, source)
         if not rows:
             raise AirflowSkipException("Nothing new was published; no asset event.")
         return {"published_rows": rows}

@@ -10,6 +10,7 @@ from o2c.warehouse.ledger import Load
 
 # How long a publication waits for another one of its flow or table, or for a long report, before it gives up.
 _LONGEST_WAIT = "60s"
+_LONGEST_SILENCE = "30s"
 
 
 def hold(connection: psycopg.Connection, flow: Flow, load: Load) -> None:
@@ -22,6 +23,8 @@ def hold(connection: psycopg.Connection, flow: Flow, load: Load) -> None:
     """
     _check(connection, load)
     connection.execute(f"set local lock_timeout = '{_LONGEST_WAIT}'")
+    # A process that stops in the middle must not keep the flow for ever.
+    connection.execute(f"set local idle_in_transaction_session_timeout = '{_LONGEST_SILENCE}'")
     try:
         for name in sorted((f"flow {flow.name}", f"table {flow.entity.name}")):
             connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
@@ -34,13 +37,18 @@ def hold(connection: psycopg.Connection, flow: Flow, load: Load) -> None:
         ) from None
 
 
+def superseded(load: Load, state: str = "superseded") -> FenceLost:
+    """The error of a load that may not go on: a newer one has started, or it has had its last word."""
+    why = "a newer load of the flow has started" if state in ("gated", "superseded") else f"it is {state}"
+    return FenceLost(
+        f"Load {load.load_id} may not publish: {why}.",
+        where=load.flow,
+        next_step="Nothing to do when it is published or a newer load carries the rows; else run the flow again.",
+    )
+
+
 def _check(connection: psycopg.Connection, load: Load, *, lock: bool = False) -> None:
     held = "select f.token, l.state from ops.fence as f inner join ops.load as l using (flow) where l.load_id = %s"
     row = connection.execute(f"{held} for update" if lock else held, [load.load_id]).fetchone()
     if row is None or row[0] != load.fence or row[1] != "gated":
-        raise FenceLost(
-            f"Load {load.load_id} may not publish: "
-            + (f"it is {row[1]}." if row and row[1] != "gated" else "a newer load of the flow has started."),
-            where=load.flow,
-            next_step="Nothing to do when it is published or a newer load carries the rows; else run the flow again.",
-        )
+        raise superseded(load, row[1] if row else "unknown")

@@ -85,8 +85,9 @@ class LandingFolder:
             _make_durable(self.final.parent)
 
     def discard(self) -> None:
-        """Remove what a failed load has written."""
-        shutil.rmtree(self._partial, ignore_errors=True)
+        """Remove what a load has written that will never publish."""
+        for folder in (self._partial, self.final):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class Load:
 
 def open_load(connection: psycopg.Connection, flow: Flow, run_id: str | None) -> Load:
     """Begin a load: take the flow's fence token and read its committed cursor. Commits with the caller."""
+    connection.execute("set local lock_timeout = '60s'")
     row = connection.execute(
         "insert into ops.fence as f (flow, token) values (%s, 1)"
         " on conflict (flow) do update set token = f.token + 1 returning token",
@@ -85,14 +86,14 @@ def note_state(
     manifest: Mapping[str, Any] | None = None,
     cursor_to: tuple[str, ...] | None = None,
     error: str | None = None,
-) -> None:
-    """Write a load's progress; a final state sets ``finished_at``."""
-    connection.execute(
+) -> bool:
+    """Write a load's progress; a final state sets ``finished_at``. False when the load has had its last word."""
+    changed = connection.execute(
         "update ops.load set state = %(state)s, error = %(error)s,"
         " manifest = coalesce(%(manifest)s, manifest), cursor_to = coalesce(%(cursor_to)s, cursor_to),"
         " finished_at = case when %(state)s in ('published', 'stopped', 'failed') then clock_timestamp() end"
         # Published is final: who comes late with bad news has lost an acknowledgement, not the load.
-        " where load_id = %(load_id)s and state <> 'published'",
+        " where load_id = %(load_id)s and state not in ('published', 'superseded')",
         {
             "state": state,
             "error": error,
@@ -101,6 +102,7 @@ def note_state(
             "load_id": load_id,
         },
     )
+    return changed.rowcount == 1
 
 
 def _next_load_id(connection: psycopg.Connection) -> str:

@@ -50,7 +50,10 @@ def connect(settings: Settings, *, autocommit: bool = False) -> Iterator[psycopg
     try:
         with connection:
             yield connection
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
+        # A session that the server ended, for being idle or by an administrator, is not always "operational".
+        if not (connection.broken or isinstance(error, psycopg.OperationalError)):
+            raise
         raise WarehouseError(
             f"The warehouse broke off: {_first_line(error)}",
             where=_address(url),
