@@ -11,6 +11,7 @@ STAMP := $(VENV)/.installed
 RUN := PYTHONPATH=include exec $(PYTHON)
 WORKERS ?= 2
 ROWS ?= 1000000
+BAD ?= 0
 
 .PHONY: help
 help: ## this list
@@ -48,8 +49,8 @@ lint: env ## linters and type checker; they change nothing
 	@$(PYTHON) -m yamllint --strict .
 
 .PHONY: bench-load
-bench-load: env ## one big CSV load against psql \copy of the same file; ROWS=1000000
-	@$(RUN) tests/performance/bench_load.py --rows $(ROWS)
+bench-load: env ## one big CSV load against psql \copy of the same file; ROWS=1000000 BAD=0 bad rows
+	@$(RUN) tests/performance/bench_load.py --rows $(ROWS) --bad $(BAD)
 
 .PHONY: format
 format: env ## let ruff format the Python code

@@ -16,7 +16,12 @@ from o2c.contracts.catalogue import load_catalogue
 from o2c.contracts.flow import Flow
 from o2c.errors import UsageError
 from o2c.settings import Settings
+from o2c.terminal import reconcile as reconcile_commands
+from o2c.terminal import resync as resync_commands
+from o2c.terminal import trace, verify
+from o2c.terminal.alert_commands import app as alerts_app
 from o2c.terminal.output import Format, console, plain_errors, show_rows, show_table
+from o2c.terminal.quarantine import app as quarantine_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +31,13 @@ app = typer.Typer(
 )
 flow_app = typer.Typer(no_args_is_help=True, help="Check and list flow files.")
 app.add_typer(flow_app, name="flow")
+app.add_typer(alerts_app, name="alerts")
+app.add_typer(verify.app, name="verify")
+app.command("sign-off")(verify.sign_off)
+app.command("trace")(trace.trace)
+app.add_typer(quarantine_app, name="quarantine")
+app.command("resync")(resync_commands.resync)
+app.command("reconcile")(reconcile_commands.reconcile)
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print rows.")]
 AsOf = Annotated[datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Business date, YYYY-MM-DD.")]
@@ -42,10 +54,12 @@ def init() -> None:
 
         entities = load_entities(settings.entities_dir)
         applied = migrate(settings, entities)
+        _register_flows(settings)
         settings.landing_dir.mkdir(parents=True, exist_ok=True)
         settings.reports_dir.mkdir(parents=True, exist_ok=True)
         done = ", ".join(applied) or "none, it was up to date"
         console.print(f"Warehouse ready: {len(entities)} raw tables; migrations applied: {done}.")
+        _say_missing_roles(settings)
 
 
 @flow_app.command("check")
@@ -78,12 +92,18 @@ def flow_guide(page: Annotated[Path, typer.Argument(help="Where to write the pag
 @app.command()
 def sync(
     names: Annotated[list[str] | None, typer.Argument(help="Flows or sources; all when left out.")] = None,
+    since: resync_commands.From = None,
+    until: resync_commands.To = None,
+    dry_run: resync_commands.DryRun = False,
 ) -> None:
-    """Extract, gate and publish flows, one after the other. Exit code 1 when one is held back."""
+    """Extract, gate and publish flows; with --from, read a window of one again. Exit code 1 when one is held back."""
     from o2c.loads.sync import sync as sync_flows
 
     with plain_errors():
         flows = _chosen(names or [])
+        if since or until or dry_run:
+            resync_commands.backfill(flows, since, until, is_dry=dry_run)
+            return
         with console.status(f"Loading {len(flows)} flows ..."):
             results = sync_flows(Settings.load(), flows, from_environment)
         rows = [
@@ -103,21 +123,17 @@ def sync(
 @app.command()
 def status(
     flow: Annotated[str | None, typer.Argument(help="A flow or a source; all when left out.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="A record's source key; parts joined by a slash.")] = None,
     form: FormatOption = Format.table,
 ) -> None:
-    """Show where every flow stands: last success, rows, failures, quarantine with money."""
-    from o2c.terminal import status as queries
-    from o2c.warehouse.session import connect
+    """Show where flows stand, or with --key one record. Exit code 1 when something is overdue or held back."""
+    from o2c.terminal.status_command import status as show_status
 
-    with plain_errors(), connect(Settings.load()) as connection:
+    with plain_errors():
         if flow:
             _chosen([flow])
-        show_rows(*queries.read(connection, queries.FLOWS, flow), form, "Flows")
-        if form is Format.table:
-            for query, title in ((queries.QUARANTINE, "Open quarantine"), (queries.ERRORS, "Held back")):
-                columns, rows = queries.read(connection, query, flow)
-                if rows:
-                    show_table(columns, rows, title)
+        if not show_status(Settings.load(), flow, key, form):
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -152,6 +168,34 @@ def report() -> None:
     with plain_errors():
         for path in write_packs(Settings.load()):
             console.print(str(path))
+
+
+def _say_missing_roles(settings: Settings) -> None:
+    from o2c.warehouse.roles import CREATE_ROLES, missing_roles
+    from o2c.warehouse.session import connect
+
+    with connect(settings) as connection:
+        missing = missing_roles(connection)
+    if missing:
+        console.print(f"No rights were given: the server lacks the roles {', '.join(missing)}, and this user may not")
+        console.print("create roles. Let an administrator of the server run this, then run 'o2c init' again:")
+        console.print("\n".join(f"  {statement};" for statement in CREATE_ROLES), highlight=False)
+
+
+def _register_flows(settings: Settings) -> None:
+    """Make the flows known to the warehouse, so that one that never starts is missed, and keep their contracts."""
+    from o2c.warehouse.contract_version import contracts_of, record_versions
+    from o2c.warehouse.evidence import append_all
+    from o2c.warehouse.flow_table import register, retire_others
+    from o2c.warehouse.session import connect
+
+    if not any(settings.flows_dir.glob("*/*.yml")):
+        return
+    flows = load_catalogue(settings).flows.values()
+    with connect(settings) as connection:
+        register(connection, flows)
+        retire_others(connection, flows)
+        append_all(connection, record_versions(connection, contracts_of(flows)))
 
 
 def _chosen(names: list[str]) -> list[Flow]:

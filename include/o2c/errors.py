@@ -51,6 +51,18 @@ class FatalSourceError(SourceError):
         self.reason = reason
 
 
+class SchemaDrift(FatalSourceError):
+    """A column that the flow reads is gone or has another type (``change``: ``removed`` or ``retyped``)."""
+
+    def __init__(
+        self, what: str, *, change: str, column: str, detail: str = "", where: str = "", next_step: str = ""
+    ) -> None:
+        super().__init__(what, reason="schema_drift", where=where, next_step=next_step)
+        self.detail = detail
+        self.change = change
+        self.column = column
+
+
 class GateStopped(O2CError):
     """A gate rule that stops the load failed, or the gate could not prove that it ran."""
 

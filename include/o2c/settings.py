@@ -8,6 +8,8 @@
 | ``O2C_WAREHOUSE_URL`` | any Postgres 16 or newer, ``postgresql://...`` | none |
 | ``O2C_AS_OF`` | business date of a build, ``YYYY-MM-DD`` | file ``as_of`` in ``O2C_HOME``, else the run's date |
 | ``O2C_REPORTING_CURRENCY`` | group currency, ISO 4217 | ``EUR`` |
+| ``O2C_MASKING_KEY`` | hashes card numbers, 64 hex digits | ``<O2C_HOME>/keys/masking.key`` |
+| ``O2C_SIGNING_KEY`` | Ed25519 key (PEM) that signs evidence; made when missing | ``<O2C_HOME>/keys/evidence.pem`` |
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -32,8 +34,9 @@ class Settings:
     flows_dir: Path
     entities_dir: Path
     reporting_currency: str
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     as_of: date | None = None
+    key_file: Path | None = None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -47,6 +50,7 @@ class Settings:
             reporting_currency=_currency(env.get("O2C_REPORTING_CURRENCY") or "EUR"),
             url=env.get("O2C_WAREHOUSE_URL") or None,
             as_of=_as_of(env.get("O2C_AS_OF"), home / "as_of"),
+            key_file=_path(env, "O2C_SIGNING_KEY", home) if env.get("O2C_SIGNING_KEY") else None,
         )
 
     @property
@@ -64,6 +68,16 @@ class Settings:
     def landing_dir(self) -> Path:
         """Where immutable landing files are kept."""
         return self.home / "landing"
+
+    @property
+    def anchors_file(self) -> Path:
+        """Where the heads of the evidence chain are kept, signed."""
+        return self.home / "evidence" / "anchors.jsonl"
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that signs them; its public half lies beside it."""
+        return self.key_file or self.home / "keys" / "evidence.pem"
 
     @property
     def reports_dir(self) -> Path:

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-EXPECTED = {"sync_crm", "sync_erp", "sync_payments", "build_warehouse", "publish_reports"}
+EXPECTED = {
+    "sync_crm",
+    "sync_erp",
+    "sync_payments",
+    "maintain_warehouse",
+    "build_warehouse",
+    "publish_reports",
+    "watch_loads",
+}
 # Airflow keeps state in the process it is imported in; a process of its own keeps ours clean.
 READ = """
 import json
@@ -95,10 +103,27 @@ def test_nothing_is_published_past_the_gate(parsed: dict[str, Any], dag_id: str)
     assert outlets == {"publish": [f"o2c://warehouse/raw/{source}"]}
 
 
+def test_a_source_is_announced_by_its_own_reconciliation_only(parsed: dict[str, Any]) -> None:
+    maintain = parsed["dags"]["maintain_warehouse"]
+    assert maintain["tasks"] == {"reconcile_crm": ["report"], "reconcile_erp": ["report"], "report": []}
+    assert {task: uris for task, uris in maintain["outlets"].items() if uris} == {
+        "reconcile_crm": ["o2c://warehouse/raw/crm"],
+        "reconcile_erp": ["o2c://warehouse/raw/erp"],
+    }
+
+
 def test_marts_are_announced_only_by_the_tie_outs(parsed: dict[str, Any]) -> None:
     build = parsed["dags"]["build_warehouse"]
     assert build["tasks"] == {"build": ["reconcile"], "reconcile": []}
     assert {task: uris for task, uris in build["outlets"].items() if uris} == {"reconcile": ["o2c://warehouse/marts"]}
+
+
+def test_the_watch_waits_for_nothing_but_the_clock_and_new_marts(parsed: dict[str, Any]) -> None:
+    watch = parsed["dags"]["watch_loads"]
+    assert watch["tasks"] == {"watch": []}
+    assert watch["outlets"] == {"watch": []}
+    timetable = json.dumps(watch["serialized"]["dag"]["timetable"])
+    assert "*/10 * * * *" in timetable and "o2c://warehouse/marts" in timetable and "raw" not in timetable
 
 
 def test_sources_are_tried_again(parsed: dict[str, Any]) -> None:

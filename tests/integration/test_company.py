@@ -22,9 +22,17 @@ from demo.company.write import write
 from demo.counterparts import crm_server, sftp_server
 from o2c.connections import Connection
 from o2c.contracts.catalogue import load_catalogue
+from o2c.loads.chain import verify_chain
+from o2c.loads.rebuild import rebuild
+from o2c.loads.rebuild_marts import differing_marts
+from o2c.loads.reconcile import reconcile
 from o2c.loads.sync import SyncResult, sync
+from o2c.loads.trace import trace
 from o2c.settings import Settings
+from o2c.warehouse.balance import imbalances
 from o2c.warehouse.build import build_models, reconcile_marts
+from o2c.warehouse.scratch import scratch_database
+from o2c.warehouse.session import connect
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 RULES = ("L01", "L03", "L05", "L13")
@@ -52,6 +60,26 @@ class Running:
         results = sync(self.settings, flows, self.connections.__getitem__)
         assert not [str(result.error) for result in results if result.error]
         return {result.flow: result.published for result in results}
+
+    def reconcile(self) -> dict[str, int]:
+        """Compare all keys; returns how many records were deleted, by flow. Nothing may be missed or pending."""
+        flows = [flow for flow in load_catalogue(self.settings).flows.values() if flow.scans_deletes]
+        assert len(flows) >= 28
+        results = reconcile(self.settings, flows, self.connections.__getitem__)
+        assert not [str(result.error) for result in results if result.error]
+        assert all((result.found.missed, result.found.pending) == (0, 0) for result in results if result.found)
+        return {result.flow: result.found.deleted for result in results if result.found and result.found.deleted}
+
+    def tombstones(self) -> set[tuple[str, str]]:
+        """Flow and source key of every tombstone."""
+        found = set()
+        for flow in load_catalogue(self.settings).flows.values():
+            key = ", ".join(flow.entity.key)
+            query = f"select concat_ws('/', {key}) from raw.{flow.entity.name} where _deleted and source_system = %s"
+            with psycopg.connect(self.settings.warehouse_url) as connection:
+                rows = connection.execute(query, [flow.system]).fetchall()  # type: ignore[call-overload]
+            found |= {(flow.name, key) for (key,) in rows}
+        return found
 
     def build(self) -> None:
         build_models(self.settings, self.company.today)
@@ -138,6 +166,39 @@ def assert_control_accounts_agree(running: Running) -> None:
     assert tied[0][2] == 0
 
 
+def assert_rebuilt_byte_by_byte(running: Running) -> None:
+    """Raw and marts come out of the landing files alone, deletions included."""
+    catalogue = load_catalogue(running.settings)
+    with scratch_database(running.settings) as beside:
+        result = rebuild(running.settings, beside, catalogue)
+        assert (result.differences, result.different_loads) == ([], [])
+        assert result.loads == running.rows("select count(*) from ops.load_ledger")[0][0] > 100
+        what, differing = differing_marts(running.settings, beside, running.company.today)
+        assert (what, differing) == ("as they stand in the warehouse", [])
+        with connect(running.settings) as connection:
+            assert imbalances(connection, catalogue.entities.values()) == []
+
+
+def assert_traced_to_bytes(running: Running) -> None:
+    """One record per flow is made again from its landing file, whatever connector and format it came by."""
+    report = verify_chain(running.settings)
+    assert report.publications == running.rows("select count(*) from ops.load_ledger")[0][0]
+    assert report.unanchored == 0
+    catalogue = load_catalogue(running.settings)
+    traced = set()
+    for flow in catalogue.flows.values():
+        columns = ", ".join(flow.entity.key)
+        query = f"select concat_ws('/', {columns}) from raw.{flow.entity.name} where source_system = %s limit 1"
+        with psycopg.connect(running.settings.warehouse_url) as connection:
+            row = connection.execute(query, [flow.system]).fetchone()  # type: ignore[call-overload]
+        if row:
+            found = trace(running.settings, flow.entity.name, row[0], flow.system)
+            assert found.problems == [], flow.name
+            assert {version["file"]["derived"] for version in found.versions} == {"the same row"}, flow.name
+            traced.add(flow.source["connector"])
+    assert traced == {"postgres", "salesforce", "sftp_file"}
+
+
 def test_first_load_leaks_and_quarantine(running: Running) -> None:
     published = running.sync()
     assert sum(load.rows["published"] for load in published.values()) > 30_000
@@ -166,6 +227,7 @@ def test_first_load_leaks_and_quarantine(running: Running) -> None:
 @pytest.mark.parametrize("running", [7], indirect=True)
 def test_second_run_reads_only_what_changed(running: Running) -> None:
     first = running.sync()
+    assert_traced_to_bytes(running)
     again = running.sync()
     assert sum(load.rows["published"] for load in again.values()) == 0
     assert sum(load.rows["quarantined"] for load in again.values()) == 0
@@ -176,12 +238,21 @@ def test_second_run_reads_only_what_changed(running: Running) -> None:
     for flow in ("erp/sales_orders", "erp/invoices", "erp/receipts", "erp/deliveries", "payments/bank_lines"):
         assert 0 < changed[flow].rows["published"] <= changed[flow].source_rows < first[flow].source_rows / 10, flow
     statements = running.rows(
-        "select count(*) from ops.source_file where flow = 'payments/bank_statements'"
+        "select count(*) from ops.file_delivery where flow = 'payments/bank_statements'"
         " and load_id = (select max(load_id) from ops.load_ledger where flow = 'payments/bank_statements')"
     )
     assert statements[0][0] == changed["payments/bank_statements"].source_rows > 0
 
+    # No increment tells of a hard delete; the scan of all keys finds each one, and nothing else.
+    gone = {(case["flow"], case["key"]) for case in running.truth["cases"]["deleted_in_source"]}
+    assert len(gone) == 4
+    assert running.tombstones() == set()
+    assert running.reconcile() == dict.fromkeys({flow for flow, _ in gone}, 1)
+    assert running.tombstones() == gone
+    assert running.reconcile() == {}
+
     running.build()
     assert found_leaks(running) == expected_leaks(running.truth, running.company.today)
     assert_control_accounts_agree(running)
+    assert_rebuilt_byte_by_byte(running)
     assert sum(load.rows["published"] for load in running.sync().values()) == 0

@@ -7,8 +7,13 @@ import os
 import subprocess
 from pathlib import Path
 
+import canary
 import pytest
 
+# Where a secret is kept: in files that only their owner reads.
+AIRFLOW_USERS = ("airflow_admin", "airflow_viewer")
+# A name is no secret.
+NO_SECRETS = ("crm_client_id",)
 PROJECT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
@@ -44,6 +49,24 @@ def test_the_reports_are_where_a_person_looks(demo: tuple[Path, subprocess.Compl
     assert f"{home}/reports/" in done.stdout.replace("\n", "")
     names = {path.suffix for path in (home / "reports").iterdir()}
     assert {".html", ".xlsx"} <= names
+
+
+def test_no_secret_is_kept_where_it_does_not_belong(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """Every password of the run is a canary: looked for in what was printed, in every file, in every table."""
+    home, done = demo
+    secrets = json.loads((home / "demo" / "secrets.json").read_text())
+    canaries = {name: value for name, value in secrets.items() if name not in NO_SECRETS}
+    assert len(canaries) >= 12 and all(len(value) >= 20 for value in canaries.values())
+    seen = {"printed": done.stdout + done.stderr} | canary.files(home) | canary.tables(home / "demo", secrets)
+    tables = {"airflow: public.xcom", "airflow: public.rendered_task_instance_fields", "warehouse: ops.load"}
+    assert len(seen) > 500 and {*tables, "warehouse: ops.evidence", "erp: erp.debtor"} <= seen.keys()
+    assert canary.found(canaries, seen) == {
+        *(("demo/secrets.json", name) for name in canaries),
+        *(("demo/airflow/passwords.json", name) for name in AIRFLOW_USERS),
+    }
+    assert [place for place, text in seen.items() if canary.CRM_TOKEN.search(text)] == []
+    for name in ("secrets.json", "airflow/passwords.json"):
+        assert (home / "demo" / name).stat().st_mode & 0o077 == 0, name
 
 
 def test_nothing_is_left(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

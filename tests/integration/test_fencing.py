@@ -99,16 +99,16 @@ def test_a_load_that_was_overtaken_while_it_read_is_not_staged(
 ) -> None:
     from o2c.loads import extract as module
 
-    land = module._land
+    land = module.land_parts
     newer = []
 
     def slow(*arguments: Any) -> Any:
         result = land(*arguments)
-        monkeypatch.setattr(module, "_land", land)
+        monkeypatch.setattr(module, "land_parts", land)
         newer.append(gated(warehouse, accounts))
         return result
 
-    monkeypatch.setattr(module, "_land", slow)
+    monkeypatch.setattr(module, "land_parts", slow)
     with pytest.raises(FenceLost, match="a newer load of the flow has started"):
         extract(warehouse.settings, accounts, warehouse.resolve)
     assert publish(warehouse.settings, accounts, newer[0]).rows["published"] == 2
@@ -155,14 +155,12 @@ def test_a_process_that_stops_in_the_middle_of_publishing_loses_its_hold(
 
     def run() -> None:
         with pytest.raises(WarehouseError) as caught:
-            publish(warehouse.settings, accounts, old)
+            publish(warehouse.settings, accounts, old, orphan)
         errors.append(caught.value)
 
-    monkeypatch.setattr(publishing, "publish_load", orphan)
     thread = threading.Thread(target=run)
     thread.start()
     assert asleep.wait(10)
-    monkeypatch.setattr(publishing, "publish_load", whole)
     new = gated(warehouse, accounts)
     awake.set()
     thread.join(20)

@@ -108,6 +108,10 @@ def bad_rows(entity: Entity, rule: Rule, number: int) -> Iterator[Row]:
         column = next(column for kind in values for column in free if column.type == kind)
         yield good
         yield good | {column.name: values[column.type]}
+    elif rule.name == "no_card_number":
+        free = [column.name for column in entity.columns.values() if column.name not in entity.key]
+        texts = [name for name in free if entity.columns[name].type == "text" and not entity.columns[name].long_number]
+        yield good | {[*free[-1:], *texts][-1]: "5555 5555 5555 4444"}
     elif kind in ("type", "required", "values", "currency", "country", "minor_units"):
         values = {"type": "n/a", "required": "", "values": "nonsense", "currency": "XXX", "country": "Germany"}
         yield good | {name: values.get(kind, "1.001")} | BALANCED.get((entity.name, rule.name), {})
@@ -115,8 +119,11 @@ def bad_rows(entity: Entity, rule: Rule, number: int) -> Iterator[Row]:
         yield good | BAD_ROWS[entity.name, rule.name]
 
 
+DERIVED = ("unique_key", "no_card_number")
+
+
 def stated(entity: Entity) -> list[str]:
-    return [rule.name for rule in entity.rules if ":" not in rule.name and rule.name != "unique_key"]
+    return [rule.name for rule in entity.rules if ":" not in rule.name and rule.name not in DERIVED]
 
 
 def write(rows: list[Row]) -> str:
@@ -169,7 +176,8 @@ def test_each_rule_holds_back_its_bad_row_and_no_other(
         counted = dict(
             warehouse.rows("select rule, unexpected_rows from ops.gate_result where load_id = %s", published.load_id)
         )
-        assert {rule for rule, unexpected in counted.items() if not unexpected} == {
+        # What it takes to break continuity are two statements: test_continuity.
+        assert {rule for rule, unexpected in counted.items() if not unexpected} - {"continuity"} == {
             rule.name for rule in entities[name].rules if rule.on_fail == "stop"
         }, name
 

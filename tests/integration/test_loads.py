@@ -109,7 +109,7 @@ def test_a_load_of_a_file(warehouse: Any, files: Any) -> None:
         "select flow, source_group, entity, source_rows, manifest ->> 'rows', code_version <> '' from ops.load_ledger"
     )
     assert warehouse.rows(ledger) == [("shop/receipts", "shop", "receipt", 3, "3", True)]
-    assert warehouse.rows("select file_name, sha256, bytes from ops.source_file") == [
+    assert warehouse.rows("select file_name, sha256, bytes from ops.file_delivery") == [
         ("receipts.csv", manifest["files"][0]["sha256"], len(content))
     ]
     assert warehouse.rows("select relname from pg_class where relnamespace = 'landing'::regnamespace") == []
@@ -285,7 +285,11 @@ def test_bad_rows_are_kept_with_reason_and_money(warehouse: Any, files: Any) -> 
     )
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "nan", "1e400000", "1,50", "12.50 EUR"])
+# What Python or Postgres takes for a number, and nobody writes into an amount.
+ODD_DIGITS = ["0x1F", "0b11", "0o17", "1_000", "１２", "١٢", "5\u00a0"]
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "nan", "1e400000", "1,50", "12.50 EUR", *ODD_DIGITS])
 def test_an_amount_that_is_none_goes_to_quarantine_without_money(warehouse: Any, files: Any, text: str) -> None:
     warehouse.flows.put("shop/receipts.csv", HEADER + line(1) + line(2, f'"{text}"'))
     published = warehouse.load(files)
@@ -341,8 +345,9 @@ def test_a_closed_record_is_not_opened_again_by_the_same_row(warehouse: Any, fil
     warehouse.flows.put("shop/receipts2.csv", HEADER + line(1, "1"))
     warehouse.load(files)
     warehouse.flows.put("shop/receipts3.csv", HEADER + line(1, "-1") + line(2))
-    assert became(warehouse.load(files)) == (2, 1, 0, 1)
-    assert warehouse.rows("select state from quarantine.record") == [("superseded",)]
+    # Without versions the latest arrival counts: the record is bad again, and that is a case of its own.
+    assert became(warehouse.load(files)) == (2, 1, 1, 0)
+    assert warehouse.rows("select state from quarantine.record order by record_id") == [("superseded",), ("open",)]
 
 
 # --- publishing is all or nothing ----------------------------------------------------------------------------------
@@ -596,7 +601,9 @@ def test_a_column_that_is_gone_from_a_query(
     erp.execute("alter table payment drop column method")
     error = warehouse.refused(payments)
     assert isinstance(error, FatalSourceError) and error.reason == "schema_drift"
-    assert 'column "method" does not exist' in error.what and error.where.endswith("payments.sql")
+    assert 'column "method" does not exist' in error.what and error.where.endswith("payments.sql:1")
+    number = 1 + payments.path.read_text().splitlines().index("  payment_method: method")
+    assert error.where.startswith(f"{payments.path}:{number}: mapping.payment_method")
 
 
 def test_columns_may_be_added_and_change_places(warehouse: Any, files: Any) -> None:

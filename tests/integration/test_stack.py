@@ -48,6 +48,7 @@ raw = {name: small(f"sync_{name}", now, f"raw/{name}") for name in ("crm", "erp"
 globals().update(raw)
 build = small("build_warehouse", Asset("raw/crm") | Asset("raw/erp") | Asset("raw/payments"), "marts")
 reports = small("publish_reports", [Asset("marts")], "reports")
+watch = small("watch_loads", now, "watch")
 """
 
 

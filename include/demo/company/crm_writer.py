@@ -20,15 +20,17 @@ def write_crm(company: Company, directory: Path) -> list[Path]:
     changed = []
     for name, fields in CRM_OBJECTS.items():
         path = directory / f"{name}.jsonl"
-        lines = "".join(_line(record, fields) + "\n" for record in company.crm[name])
+        # As in the recycle bin of the real thing: marked, and hidden from ordinary queries.
+        lines = "".join(_line(record, fields, is_deleted=False) + "\n" for record in company.crm[name])
+        lines += "".join(_line(record, fields, is_deleted=True) + "\n" for record in company.deleted.get(name, ()))
         if write_if_changed(path, lines.encode()):
             changed.append(path)
     return changed
 
 
-def _line(record: Record, fields: tuple[str, ...]) -> str:
+def _line(record: Record, fields: tuple[str, ...], *, is_deleted: bool) -> str:
     values = {name: record[name] for name in fields}
-    values["IsDeleted"] = False
+    values["IsDeleted"] = is_deleted
     values["SystemModstamp"] = record["updated_at"]
     return "{" + ", ".join(f"{json.dumps(name)}: {_value(value)}" for name, value in values.items()) + "}"
 

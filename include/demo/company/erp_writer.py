@@ -1,4 +1,4 @@
-"""Loads the company into its ERP database: everything at first, later only rows that changed.
+"""Loads the company into its ERP database: everything at first, later only rows that changed or are gone.
 
 One transaction, COPY only. A database that holds another company (other seed, size or a later day) is replaced.
 """
@@ -43,6 +43,8 @@ def _load(company: Company, connection: psycopg.Connection) -> dict[str, int]:
     if known is None:
         _create(company.profile, connection)
         return {table: _copy(connection, table, company.erp[table], table) for table in ERP_TABLES}
+    for table in reversed(list(ERP_TABLES)):
+        _delete(connection, table, [row["id"] for row in company.deleted.get(table, ())])
     written = {}
     for table in ERP_TABLES:
         changed = [row for row in company.erp[table] if known[table].get(row["id"]) != row["updated_at"]]
@@ -64,9 +66,17 @@ def _known_rows(company: Company, connection: psycopg.Connection) -> dict[str, d
         query = sql.SQL("select id, updated_at from {}").format(sql.Identifier("erp", table))
         known[table] = dict(connection.execute(query).fetchall())
         ours = {row["id"]: row["updated_at"] for row in company.erp[table]}
-        if any(key not in ours or at > ours[key] for key, at in known[table].items()):
+        gone = {row["id"]: row["updated_at"] for row in company.deleted.get(table, ())}
+        if any(key not in ours | gone or at > (ours | gone)[key] for key, at in known[table].items()):
             return None
     return known
+
+
+def _delete(connection: psycopg.Connection, table: str, keys: list[str]) -> None:
+    """Hard deletes: no increment sees them."""
+    if keys:
+        statement = sql.SQL("delete from {} where id = any(%s)").format(sql.Identifier("erp", table))
+        connection.execute(statement, [keys])
 
 
 def _create(profile: Profile, connection: psycopg.Connection) -> None:

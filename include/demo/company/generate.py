@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import date, timedelta
 
-from demo.company import cases, corrections, faults, innocents, leaks, recurring
+from demo.company import cases, corrections, deletions, faults, innocents, leaks, recurring
 from demo.company.calendar import FIRST_DAY, business_day, closing_moment, last_day, month_ends
 from demo.company.card_processor import pay_out, settlement_month
 from demo.company.master_data import add_master_data, add_rates
@@ -60,6 +60,7 @@ def simulate(profile: Profile) -> Company:
     ):  # fmt: skip
         plan(world)
     corrections.Corrections(world).plan()
+    deletions.Deletions(world).plan()
     day = world.first
     while day <= world.today:
         world.start_day(day)
@@ -88,6 +89,7 @@ def _as_of_today(world: World) -> Company:
             "today": world.today.isoformat(),
             **world.truth.as_of(world.today),
         },
+        deleted=world.book.deleted(now),
     )
 
 

@@ -53,11 +53,12 @@ SETTLEMENT_COLUMNS = (
 
 @dataclass(slots=True)
 class Row:
-    """A row with its history: first values, and later changes with the moment they were recorded (UTC)."""
+    """A row with its history: first values, later changes with the moment they were recorded, and its end (UTC)."""
 
     created_at: datetime
     values: Record
     changes: list[tuple[datetime, Record]] | None = None
+    deleted_at: datetime | None = None
 
     def change(self, at: datetime, **values: Any) -> None:
         """Record that columns take other values from ``at`` on."""
@@ -66,8 +67,8 @@ class Row:
         self.changes.append((at, values))
 
     def as_of(self, now: datetime) -> Record | None:
-        """The row as it stood at ``now`` with its ``updated_at``, or None before it existed."""
-        if self.created_at > now:
+        """The row as it stood at ``now`` with its ``updated_at``; None before it existed and once it is deleted."""
+        if self.created_at > now or self.is_deleted(now):
             return None
         record = dict(self.values)
         record["updated_at"] = self.created_at
@@ -76,6 +77,10 @@ class Row:
                 record.update(values)
                 record["updated_at"] = max(record["updated_at"], at)
         return record
+
+    def is_deleted(self, now: datetime) -> bool:
+        """Whether the row is gone at ``now``."""
+        return self.deleted_at is not None and self.deleted_at <= now
 
 
 class Book:
@@ -96,6 +101,13 @@ class Book:
     def as_of(self, names: Sequence[str] | Mapping[str, Any], now: datetime) -> dict[str, list[Record]]:
         """The named tables as they stood at ``now``."""
         return {name: list(_present(self.tables[name].values(), now)) for name in names}
+
+    def deleted(self, now: datetime) -> dict[str, list[Record]]:
+        """What was there once and is gone at ``now``, by table; ``updated_at`` is when it went."""
+        return {
+            name: [{**row.values, "updated_at": row.deleted_at} for row in rows.values() if row.is_deleted(now)]
+            for name, rows in self.tables.items()
+        }
 
 
 def _present(rows: Any, now: datetime) -> Iterator[Record]:
@@ -335,7 +347,8 @@ class Company:
 
     ``erp`` holds rows by table under the ERP's column names (with ``updated_at``, UTC), ``crm`` records by object
     (with ``updated_at`` for the modification stamp), ``settlements`` the card processor's rows by month
-    (``YYYY-MM``). Amounts are exact decimals. ``truth`` is what the pipeline has to find out by itself.
+    (``YYYY-MM``). ``deleted`` holds what is gone from either, by table or object. Amounts are exact decimals.
+    ``truth`` is what the pipeline has to find out by itself.
     """
 
     profile: Profile
@@ -345,3 +358,4 @@ class Company:
     statements: Sequence[Statement]
     settlements: Mapping[str, list[Record]]
     truth: Mapping[str, Any]
+    deleted: Mapping[str, list[Record]] = field(default_factory=dict)

@@ -59,7 +59,8 @@ class Fault:
 
     ``kind``: rate_limit (429), request_limit (403), server_error (500), html (200 with a page), html_error (502),
     truncated, malformed, error_body (200 with an error list), repeat_next, foreign_next, empty_next, short,
-    redirect, expire_token, hang.
+    redirect, expire_token, hang, shift (a page begins one record early), drip (a byte every ``seconds``), drip_body
+    (the same behind a head that comes at once).
     """
 
     kind: str
@@ -208,6 +209,8 @@ class Answer:
     content_type: str = "application/json;charset=UTF-8"
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    drip: float = 0.0
+    head_at_once: bool = False
 
 
 def error_answer(status: int, code: str, message: str, **headers: str) -> Answer:
@@ -221,6 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
     server: _HttpServer
+    _shift = 0
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: query strings hold customer names."""
@@ -274,6 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
         if match is None:
             return error_answer(404, "NOT_FOUND", "The requested resource does not exist")
         fault = self.server.faults.take()
+        self._shift = int(fault is not None and fault.kind == "shift")
         if fault and fault.kind == "expire_token":
             self.server.sessions.expire_all()
         scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
@@ -321,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not answer["done"]:
             locator = locator or self.server.sessions.keep(found)
             answer["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{end}"
-        answer["records"] = found[start:end]
+        answer["records"] = found[max(0, start - self._shift) : end - self._shift]
         return Answer(200, to_json(answer), headers={"Sforce-Limit-Info": "api-usage=1/100000"})
 
     def _page_size(self) -> int:
@@ -339,6 +344,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         body = answer.body.encode()
+        if answer.drip:
+            self._drip(answer, body)
+            return
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -347,6 +355,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if answer.cut else body)
         self.close_connection = self.close_connection or answer.cut
+
+    def _drip(self, answer: Answer, body: bytes) -> None:
+        """The answer byte by byte, for as long as somebody listens."""
+        self.close_connection = True
+        head = f"HTTP/1.1 {answer.status} OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        pieces = [head] if answer.head_at_once else [bytes([byte]) for byte in head]
+        for piece in (*pieces, *(bytes([byte]) for byte in body)):
+            self.wfile.write(piece)
+            self.wfile.flush()
+            if self.server.ended.wait(answer.drip):
+                return
 
 
 def _shown(query: soql.Query, record: soql.Record, version: str) -> dict[str, Any]:
@@ -411,6 +430,9 @@ def _spoil(answer: Answer, fault: Fault, path: str) -> Answer:
         return answer
     if fault.kind == "truncated":
         answer.cut = True
+        return answer
+    if fault.kind in ("drip", "drip_body"):
+        answer.drip, answer.head_at_once = fault.seconds, fault.kind == "drip_body"
         return answer
     if fault.kind == "malformed":
         answer.body = answer.body[: len(answer.body) * 2 // 3]

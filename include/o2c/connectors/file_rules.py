@@ -6,7 +6,7 @@ Shared by ``local_file`` and ``sftp_file``; a name that comes from a server is h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -48,13 +48,21 @@ def safe_name(name: str, where: str) -> str:
     )
 
 
-def select(files: Iterable[FileState], pattern: str, known: Mapping[str, str], where: str) -> Iterator[FileState]:
-    """Yield the files that match ``pattern`` and are new or changed, sorted by name."""
+def select(
+    files: Iterable[FileState],
+    pattern: str,
+    known: Mapping[str, str],
+    where: str,
+    seen: Callable[[str, str], None] = lambda name, fingerprint: None,
+) -> Iterator[FileState]:
+    """Yield the files that match ``pattern`` and are new or changed, sorted by name; ``seen`` is told of the others."""
     matching = sorted((file for file in files if fnmatchcase(file.name, pattern)), key=lambda file: file.name)
     for file in matching:
         safe_name(file.name, where)
         if known.get(file.name) != file.fingerprint:
             yield file
+        else:
+            seen(file.name, file.fingerprint)
 
 
 def check_whole(listed: FileState, now: FileState | None, read: int, where: str) -> None:

@@ -36,7 +36,7 @@ def extract(request: ExtractRequest, *, sleep: Callable[[float], None] = time.sl
     # A single file is matched as a name, never as a glob.
     listed = _list(folder, where) if path.is_dir() else [_state(path, f"{where}, {path.name}")]
     known = request.known_files
-    chosen = list(select(listed, pattern if path.is_dir() else _literal(pattern), known, where))
+    chosen = list(select(listed, pattern if path.is_dir() else _literal(pattern), known, where, request.seen))
     if chosen:
         sleep(stable_for(request))
     for file in chosen:
@@ -85,7 +85,8 @@ def _state(path: Path, where: str) -> FileState:
 
 def _peek(path: Path) -> FileState | None:
     try:
-        status = path.stat()
+        # A link in a drop folder may point anywhere.
+        status = path.lstat()
     except OSError:
         return None
     return FileState(path.name, status.st_size, status.st_mtime_ns) if S_ISREG(status.st_mode) else None

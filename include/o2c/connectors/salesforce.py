@@ -13,7 +13,7 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,7 +24,9 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from o2c.connections import Connection
-from o2c.connectors.base import ControlTotals, ExtractRequest, Part
+from o2c.connectors.base import ControlTotals, ExtractRequest, Part, for_keys
+from o2c.connectors.deadline import Deadline
+from o2c.connectors.http_adapter import watched_adapter
 from o2c.contracts.flow import duration
 from o2c.errors import FatalSourceError, SourceError, UsageError
 
@@ -100,10 +102,13 @@ def extract(
         )
     where = f"flow {request.flow}, connection {connection.conn_id}"
     query = _Query.of(request, where)
-    with requests.Session() as session:
+    limits = Limits.of(connection, where)
+    with Deadline(limits.deadline) as deadline, requests.Session() as session:
         # A proxy or a .netrc of this machine must neither see nor replace the token.
         session.trust_env = False
-        client = _Client(connection, Limits.of(connection, where), where, session, sleep, clock)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, watched_adapter(deadline))
+        client = _Client(connection, limits, where, session, sleep, clock)
         window = _Window(client, query)
         yield Part(
             name=f"{query.object_name}.pages.jsonl",
@@ -111,6 +116,11 @@ def extract(
             origin={"endpoint": client.base_url, "api_version": client.version, "query": query.text},
             control=window.control,
         )
+
+
+def list_keys(request: ExtractRequest, columns: Sequence[str]) -> Iterator[Part]:
+    """Yield one part like :func:`extract`: ``columns`` of every record that is not deleted, with the server's count."""
+    return extract(for_keys(request, columns))
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,7 @@ class _Query:
     since: str | None
     amount: str | None
     currency: str | None
+    before: str | None = None
 
     @classmethod
     def of(cls, request: ExtractRequest, where: str) -> _Query:
@@ -135,8 +146,9 @@ class _Query:
             _identifier(name, _FIELD, where)
         object_name = _identifier(str(source.get("object") or ""), _OBJECT, where)
         since = _since(request.cursor, str(source.get("overlap") or "0s"), where) if cursor else None
+        before = _instant(datetime.fromisoformat(request.until)) if request.until else None
         amount = request.amount if request.currency else None
-        return cls(object_name, fields, cursor, since, amount, request.currency if amount else None)
+        return cls(object_name, fields, cursor, since, amount, request.currency if amount else None, before)
 
     @property
     def text(self) -> str:
@@ -157,7 +169,7 @@ class _Query:
         return f"SELECT COUNT(Id) row_count{sums} FROM {self.object_name}{self._where(until)}{groups}"  # noqa: S608
 
     def _where(self, until: str | None) -> str:
-        bounds = [(">=", self.since), ("<=", until)]
+        bounds = [(">=", self.since), ("<=", until), ("<", self.before)]
         conditions = [f"{self.cursor[0]} {sign} {value}" for sign, value in bounds if value]
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
@@ -204,9 +216,14 @@ class _Window:
         client, query = self._client, self._query
         path: str | None = None
         received, seen = 0, set()
+        before: set[Any] = set()
         while True:
             page = client.query(query.text, query.with_deleted) if path is None else client.page(path)
             received += len(page.records)
+            ids = {record["Id"] for record in page.records if record.get("Id")}
+            if ids & before:
+                raise client.failed("A page begins with records of the page before: the pages shift while they are read.")
+            before = ids
             yield page.body + b"\n"
             if page.records and query.cursor:
                 self._remember(page.records[-1].get(query.cursor[0]))
@@ -385,6 +402,8 @@ class _Client:
                     raise self._redirected(headers.get("Location", ""))
                 else:
                     return status, _json(body)
+            if self._clock() > self._ends_at:
+                raise self._too_late(problem)
             self._wait(wait, problem, is_last=attempt + 1 == self._limits.attempts)
         raise AssertionError("the last wait raises")
 
@@ -414,7 +433,7 @@ class _Client:
         self._sleep(wait)
 
     def _too_late(self, problem: str) -> SourceError:
-        return self.failed(f"The CRM did not deliver within {self._limits.deadline:.0f} s; the last: {problem}.")
+        return self.failed(f"The CRM did not deliver within {self._limits.deadline:g} s; the last: {problem}.")
 
     def _redirected(self, location: str) -> FatalSourceError:
         return FatalSourceError(

@@ -2,7 +2,8 @@
 
 ``source`` keys: ``path`` (remote folder), ``pattern`` (glob over names). The connection must pin the server's key:
 ``extra['host_key']`` = ``ssh-ed25519 AAAA...``. Other extras: ``private_key`` (text) or ``key_file`` with
-``private_key_passphrase`` instead of a password, ``stable_for`` (default ``0s``), ``timeout`` in seconds (default 30).
+``private_key_passphrase`` instead of a password, ``stable_for`` (default ``0s``), and in seconds ``timeout`` of one
+answer (default 30) and ``deadline`` of the whole extract (default 3600).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -23,6 +25,7 @@ import paramiko
 
 from o2c.connections import Connection
 from o2c.connectors.base import BLOCK_SIZE, ExtractRequest, Part
+from o2c.connectors.deadline import Deadline
 from o2c.connectors.file_rules import FileState, check_whole, select, stable_for
 from o2c.errors import FatalSourceError, SourceError, UsageError
 
@@ -32,6 +35,7 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 # Asked for ahead of reading: enough to hide the round trips, little enough to stay small for any size of file.
 _AHEAD = 16 * 1024 * 1024
+_LONGEST = 3600.0
 _KEY_ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
 
@@ -53,9 +57,14 @@ def extract(request: ExtractRequest, *, sleep: Callable[[float], None] = time.sl
         )
     where = f"flow {request.flow}, connection {connection.conn_id} ({connection.host}:{connection.port or 22})"
     folder = str(request.source.get("path") or "/")
-    with _session(connection, where) as (client, fingerprint):
+    with (
+        Deadline.of(connection, _LONGEST) as deadline,
+        deadline.guard(where),
+        _session(connection, deadline, where) as (client, fingerprint),
+    ):
         listed = _list(client, folder, where)
-        chosen = list(select(listed, str(request.source.get("pattern") or "*"), request.known_files, where))
+        pattern = str(request.source.get("pattern") or "*")
+        chosen = list(select(listed, pattern, request.known_files, where, request.seen))
         if chosen:
             sleep(stable_for(request))
         for file in chosen:
@@ -63,14 +72,23 @@ def extract(request: ExtractRequest, *, sleep: Callable[[float], None] = time.sl
             if _peek(client, path, where) != file:
                 log.warning("%s: %s is still being written; left for the next run", where, file.name)
                 continue
-            yield _part(client, path, file, fingerprint, where)
+            part = _part(client, path, file, fingerprint, where)
+            yield replace(part, blocks=_in_time(deadline, part.blocks, f"{where}, file {path}"))
+
+
+def _in_time(deadline: Deadline, blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
+    with deadline.guard(where):
+        yield from blocks
 
 
 @contextmanager
-def _session(connection: Connection, where: str) -> Iterator[tuple[paramiko.SFTPClient, str]]:
+def _session(
+    connection: Connection, deadline: Deadline, where: str
+) -> Iterator[tuple[paramiko.SFTPClient, str]]:
     timeout = float(connection.extra.get("timeout", 30))
     pinned_type, pinned_key = _pinned_key(connection, where)
     transport = _connect(connection, timeout, where)
+    deadline.watch(transport.sock.fileno())
     try:
         key = _handshake(transport, pinned_type, timeout, where)
         if (key.get_name(), key.get_base64()) != (pinned_type, pinned_key):

@@ -29,30 +29,51 @@ SQL_TYPES: dict[str, str] = {
     "country": "text",
     "enum": "text",
 }
-_ENTITY_KEYS = {"entity", "description", "owner", "key", "version", "money", "columns", "rules"}
-_COLUMN_KEYS = {"type", "required", "description", "values", "currency", "pii"}
+_ENTITY_KEYS = {"entity", "description", "owner", "key", "version", "money", "continuity", "columns", "rules"}
+_CONTINUITY_KEYS = {"account", "number", "opening", "closing", "date"}
+_COLUMN_KEYS = {"type", "required", "description", "values", "on_unknown", "currency", "pii", "long_number"}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One gate rule: a row breaks it when ``predicate`` is false (NULL keeps it, as in a SQL CHECK)."""
+    """One gate rule: a row breaks it when ``predicate`` is false (NULL keeps it, as in a SQL CHECK).
+
+    ``reason_sql`` words the reason row by row, where the row knows more than the rule.
+    """
 
     name: str
     predicate: str
     on_fail: OnFail
     reason: str
+    reason_sql: str | None = None
+
+
+_NO_CARD_NUMBER = Rule(
+    "no_card_number",
+    "_masked is null",
+    "quarantine",
+    "A card number was in the row; only the last four digits and a keyed hash are kept.",
+    "format('A card number was in column %s; only the last four digits and a keyed hash are kept.',"
+    " array_to_string(s._masked, ', '))",
+)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One canonical column. ``currency`` names the column that holds the currency of a money column."""
+    """One canonical column. ``currency`` names the column that holds the currency of a money column.
+
+    ``pii`` marks what says something of a person; ``long_number`` what holds long numbers by nature, such as a bank's
+    references, where digits that look like a card number are none.
+    """
 
     name: str
     type: str
     description: str
     required: bool = False
     pii: bool = False
+    long_number: bool = False
     values: tuple[str, ...] = ()
+    on_unknown: OnFail = "quarantine"
     currency: str | None = None
 
     @property
@@ -63,7 +84,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Entity:
-    """A canonical entity. ``key`` leaves out ``source_system``, which is always its first part."""
+    """A canonical entity. ``key`` leaves out ``source_system``, which is always its first part.
+
+    ``text`` is its contract file as it was read. ``continuity`` names the columns by which records follow each other
+    per account without a gap: ``account``, ``number``, ``opening``, ``closing`` and ``date``, the day that orders them.
+    """
 
     name: str
     description: str
@@ -74,6 +99,13 @@ class Entity:
     amount: str | None = None
     currency: str | None = None
     rules: tuple[Rule, ...] = field(default=())
+    text: str = field(default="", repr=False)
+    continuity: Mapping[str, str] | None = None
+
+    @property
+    def personal_columns(self) -> tuple[str, ...]:
+        """Columns marked ``pii``: for those who work with the records, not for auditors or reports."""
+        return tuple(column.name for column in self.columns.values() if column.pii)
 
 
 def load_entity(path: Path) -> Entity:
@@ -92,7 +124,9 @@ def load_entity(path: Path) -> Entity:
         raise document.wrong("The entity is not called like its file.", "entity", expected=path.stem)
     money = data.get("money") or {}
     columns = {name: _column(document, name, spec, money.get("currency")) for name, spec in data["columns"].items()}
-    for section, names in (("key", data["key"]), ("version", [data.get("version")]), ("money", list(money.values()))):
+    for section, names in (("key", data["key"]), ("version", [data.get("version")]), ("money", list(money.values())),
+        ("continuity", list((data.get("continuity") or {}).values())),
+    ):
         for name in filter(None, names):
             if name not in columns:
                 raise document.wrong(f"'{name}' is no column of this entity.", section, expected="a name under columns")
@@ -107,6 +141,8 @@ def load_entity(path: Path) -> Entity:
         amount=money.get("amount"),
         currency=money.get("currency"),
         rules=tuple(rules),
+        text=document.text,
+        continuity=data.get("continuity"),
     )
 
 
@@ -116,6 +152,10 @@ def _check_shapes(document: source_text.Document) -> None:
         raise document.wrong("The columns have names.", "columns", expected="<column>: {type: ..., description: ...}")
     if not (isinstance(data["key"], list) and data["key"]):
         raise document.wrong("The key is a list of columns.", "key", expected="[<column>, ...]")
+    continuity = data.get("continuity")
+    if continuity is not None and not (isinstance(continuity, dict) and set(continuity) == _CONTINUITY_KEYS):
+        expected = "{account: ..., number: ..., opening: ..., closing: ..., date: ...}, all columns"
+        raise document.wrong("Continuity names five columns.", "continuity", expected=expected)
     money = data.get("money")
     if money is not None and not (isinstance(money, dict) and set(money) == {"amount", "currency"}):
         expected = "{amount: <column>, currency: <column>}"
@@ -181,6 +221,9 @@ def _column(document: source_text.Document, name: str, spec: Any, default_curren
         raise document.wrong(f"'{spec['type']}' is not a type.", *at, "type", expected=", ".join(SQL_TYPES))
     if (spec["type"] == "enum") != bool(spec.get("values")):
         raise document.wrong("An enum lists its values, other types do not.", *at, expected="type: enum, values: [...]")
+    if "on_unknown" in spec and (spec["type"] != "enum" or spec["on_unknown"] not in ("quarantine", "stop")):
+        expected = "quarantine or stop, for an enum"
+        raise document.wrong("An unknown value quarantines its row or stops the load.", *at, "on_unknown", expected=expected)
     currency = spec.get("currency") or (default_currency or _only_currency(document))
     if spec["type"] == "money" and currency not in document.data["columns"]:
         raise document.wrong("A money column needs its currency beside it.", *at, expected="currency: <column>")
@@ -190,7 +233,9 @@ def _column(document: source_text.Document, name: str, spec: Any, default_curren
         description=spec["description"],
         required=bool(spec.get("required")),
         pii=bool(spec.get("pii")),
+        long_number=bool(spec.get("long_number")),
         values=tuple(map(str, spec.get("values") or ())),
+        on_unknown=spec.get("on_unknown", "quarantine"),
         currency=currency if spec["type"] == "money" else None,
     )
 
@@ -204,6 +249,7 @@ def _derived_rules(columns: Mapping[str, Column], key: list[str]) -> list[Rule]:
     rules: list[Rule] = []
     for column in columns.values():
         rules.extend(_column_rules(column))
+    rules.append(_NO_CARD_NUMBER)
     shown = ", ".join(key)
     rules.append(
         Rule("unique_key", "_repeat is distinct from 'conflict'", "quarantine", f"Two rows share the key {shown}.")
@@ -214,8 +260,8 @@ def _derived_rules(columns: Mapping[str, Column], key: list[str]) -> list[Rule]:
 def _column_rules(column: Column) -> list[Rule]:
     name, quoted, rules = column.name, f'"{column.name}"', []
 
-    def add(kind: str, predicate: str, reason: str) -> None:
-        rules.append(Rule(f"{kind}:{name}", predicate, "quarantine", reason))
+    def add(kind: str, predicate: str, reason: str, on_fail: OnFail = "quarantine") -> None:
+        rules.append(Rule(f"{kind}:{name}", predicate, on_fail, reason))
 
     if column.sql_type != "text":
         add("type", f"not ('{name}' = any (_unparsed))", f"The value of {name} is no {column.type}.")
@@ -223,7 +269,7 @@ def _column_rules(column: Column) -> list[Rule]:
         add("required", f"{quoted} is not null", f"{name} is empty.")
     if column.type == "enum":
         allowed = ", ".join("'" + value.replace("'", "''") + "'" for value in column.values)
-        add("values", f"{quoted} in ({allowed})", f"{name} is none of: {', '.join(column.values)}.")
+        add("values", f"{quoted} in ({allowed})", f"{name} is none of: {', '.join(column.values)}.", column.on_unknown)
     if column.type == "currency":
         codes = ",".join(sorted(MINOR_UNITS))
         add("currency", f"{quoted} = any ('{{{codes}}}'::text[])", f"{name} is not a currency of ISO 4217.")

@@ -8,7 +8,7 @@ complete condition. What passes here, Postgres can parse.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from o2c.errors import UsageError
 
@@ -27,12 +27,15 @@ _COMPARISONS = frozenset("= <> != < <= > >= ~ !~".split())
 _END = ""
 
 
-def compile_condition(text: str, columns: Collection[str] | None) -> str:
+def compile_condition(
+    text: str, columns: Collection[str] | None, written_as: Mapping[str, str] | None = None
+) -> str:
     """Turn a rule's text into SQL with quoted identifiers.
 
     Args:
         text: for example ``due_on >= issued_on``.
         columns: names the text may use; None where they are not known yet and any name will do.
+        written_as: the SQL that stands for a column; the quoted name where it says nothing.
 
     Returns:
         A SQL boolean expression.
@@ -57,7 +60,9 @@ def compile_condition(text: str, columns: Collection[str] | None) -> str:
     if depth != 0 or not parts:
         raise UsageError("The brackets of the rule do not match, or it is empty.", where=text)
     _Grammar(parts, text).check()
-    return " ".join(parts)
+    # A name in quotes is a column: nothing else begins with a double quote.
+    in_sql = {f'"{name}"': text for name, text in (written_as or {}).items()}
+    return " ".join(in_sql.get(part, part) for part in parts)
 
 
 def _word(token: str, columns: Collection[str] | None, text: str) -> str:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from o2c.contracts import source_text
+from o2c.contracts.currencies import MINOR_UNITS
 from o2c.contracts.entity import Entity, Rule, stated_rules
 from o2c.contracts.expressions import compile_condition
 from o2c.errors import UsageError
 
 KEYS = ("source", "target", "entity", "mapping", "validation", "run_mode", "retry", "monitoring")
 RUN_MODES = ("full", "incremental", "file")
+ALERTS = ("page", "mail", "log")
 CONNECTORS = ("postgres", "salesforce", "sftp_file", "local_file")
 FORMATS = ("csv", "camt053")
 _SOURCE_KEYS = {
-    "postgres": ({"system", "connection", "connector", "query"}, {"cursor", "overlap"}),
-    "salesforce": ({"system", "connection", "connector", "object"}, {"cursor", "overlap"}),
+    "postgres": ({"system", "connection", "connector", "query"}, {"cursor", "overlap", "deletes"}),
+    "salesforce": ({"system", "connection", "connector", "object"}, {"cursor", "overlap", "deletes"}),
     "sftp_file": ({"system", "connection", "connector", "path", "pattern", "format"}, {"where", "stable_for"}),
     "local_file": ({"system", "connector", "path", "format"}, {"pattern", "where", "stable_for"}),
 }
@@ -31,6 +34,9 @@ _DATE_FORMAT = re.compile(r"^(?=.*%Y)(?=.*%m)(?=.*%d)[^%A-Za-z]*(?:%[Ymd][^%A-Za
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+SCANS = ("daily",)
+# Percent of a flow's records that may vanish between two scans before a person has to agree.
+_MOST_DELETED = 20
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,17 @@ class Retry:
 
 @dataclass(frozen=True)
 class Monitoring:
-    """Who owns the flow, and how old its data may become."""
+    """Who owns the flow, how old its data may become, and how its owner is told: page, mail or log.
+
+    ``tolerated_amounts`` is the money by currency that may lie in quarantine, ``tolerated_age`` how long a record may,
+    before the owner is told; without them the first record tells.
+    """
 
     owner: str
     freshness: timedelta
     alert: str
+    tolerated_amounts: Mapping[str, Decimal] = field(default_factory=dict)
+    tolerated_age: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,16 @@ class Flow:
     def cursor(self) -> tuple[str, ...]:
         """Source columns of the cursor; empty for full and file flows."""
         return tuple(self.source.get("cursor") or ())
+
+    @property
+    def scans_deletes(self) -> bool:
+        """True when the source's keys are listed to find records deleted there (``source.deletes``)."""
+        return "deletes" in self.source
+
+    @property
+    def most_deleted_percent(self) -> int:
+        """Percent of the records that one scan may find deleted without a person's agreement."""
+        return int((self.source.get("deletes") or {}).get("most", _MOST_DELETED))
 
     @property
     def source_columns(self) -> tuple[str, ...]:
@@ -197,6 +219,8 @@ def _check_source(document: source_text.Document) -> None:
         raise document.wrong("File connectors run in mode file, others do not.", "run_mode", expected="file")
     for key in {"overlap", "stable_for"} & set(source):
         _duration(document, "source", key)
+    if "deletes" in source:
+        _check_deletes(document, source["deletes"])
     if "format" in source:
         _check_format(document, source["format"])
     if "where" in source:
@@ -205,6 +229,17 @@ def _check_source(document: source_text.Document) -> None:
         raise document.wrong(
             "The query file does not exist.", "source", "query", expected="a .sql file beside the flow"
         )
+
+
+def _check_deletes(document: source_text.Document, spec: Any) -> None:
+    at = ("source", "deletes")
+    if not isinstance(spec, dict) or spec.get("scan") not in SCANS:
+        raise document.wrong("The scan for deletes is not known.", *at, "scan", expected=f"scan: {', '.join(SCANS)}")
+    if extra := sorted(set(spec) - {"scan", "most"}):
+        raise document.wrong(f"The key '{extra[0]}' is not known.", *at, extra[0], expected="scan, most")
+    most = spec.get("most", _MOST_DELETED)
+    if type(most) is not int or not 1 <= most <= 100:
+        raise document.wrong("This is no share of the records.", *at, "most", expected="percent, from 1 to 100")
 
 
 def _check_format(document: source_text.Document, spec: Any) -> None:
@@ -308,11 +343,35 @@ def _retry(document: source_text.Document) -> Retry:
 
 def _monitoring(document: source_text.Document) -> Monitoring:
     spec = document.data["monitoring"]
-    if not isinstance(spec, dict) or set(spec) != {"owner", "freshness", "alert"}:
+    if not isinstance(spec, dict) or set(spec) - {"quarantine"} != {"owner", "freshness", "alert"}:
         raise document.wrong(
-            "Monitoring has three keys.", "monitoring", expected="{owner: ..., freshness: 1h, alert: page}"
+            "Monitoring has three keys, and quarantine if wanted.",
+            "monitoring",
+            expected="{owner: ..., freshness: 1h, alert: page}",
         )
-    return Monitoring(str(spec["owner"]), _duration(document, "monitoring", "freshness"), str(spec["alert"]))
+    if spec["alert"] not in ALERTS:
+        raise document.wrong("The alert is not known.", "monitoring", "alert", expected=", ".join(ALERTS))
+    freshness = _duration(document, "monitoring", "freshness")
+    return Monitoring(str(spec["owner"]), freshness, str(spec["alert"]), *_tolerated(document, spec))
+
+
+def _tolerated(document: source_text.Document, spec: Mapping[str, Any]) -> tuple[dict[str, Decimal], timedelta | None]:
+    if "quarantine" not in spec:
+        return {}, None
+    at, quarantine = ("monitoring", "quarantine"), spec["quarantine"]
+    if not isinstance(quarantine, dict) or not quarantine or set(quarantine) - {"amount", "age"}:
+        expected = "{amount: {EUR: 1000}, age: 3d}"
+        raise document.wrong("What quarantine may hold cannot be read.", *at, expected=expected)
+    amounts = quarantine.get("amount") or {}
+    if not isinstance(amounts, dict) or not all(
+        code in MINOR_UNITS and re.fullmatch(r"\d+(\.\d+)?", str(amount)) for code, amount in amounts.items()
+    ):
+        raise document.wrong("These are no amounts.", *at, "amount", expected="{EUR: 1000}")
+    try:
+        age = duration(quarantine["age"]) if "age" in quarantine else None
+    except ValueError:
+        raise document.wrong("This is no duration.", *at, "age", expected="20m, 2s, 1h or 7d") from None
+    return {code: Decimal(str(amount)) for code, amount in amounts.items()}, age
 
 
 def _duration(document: source_text.Document, section: str, key: str) -> timedelta:

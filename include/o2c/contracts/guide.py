@@ -13,6 +13,9 @@ _HEAD = """# Mapping guide
 Written by `./o2c flow guide` from `include/flows` and `include/entities`; a test keeps it in step. Every flow runs the
 rules of its entity and its own. A row that breaks a rule goes to quarantine with its amount, unless the rule stops the
 load.
+
+*Personal* columns are for those who work with the records: auditors and reports do without them. Digits in a *long
+number* column are not taken for a card number; see [data protection](data-protection.md).
 """
 
 
@@ -42,11 +45,14 @@ def _source(flow: Flow) -> str:
     place = source.get("query") or source.get("object") or f"{source.get('path')}/{source.get('pattern', '')}"
     cursor = f", cursor {' + '.join(flow.cursor)} with {source.get('overlap', 'no')} overlap" if flow.cursor else ""
     where = f", only rows where `{source['where']}`" if source.get("where") else ""
-    return f"Read from {flow.system} by {source['connector']}: `{place}`{cursor}{where}; mode {flow.run_mode}."
+    deletes = f", deletes found by a {source['deletes']['scan']} scan of all keys" if flow.scans_deletes else ""
+    return f"Read from {flow.system} by {source['connector']}: `{place}`{cursor}{where}; mode {flow.run_mode}{deletes}."
 
 
 def _name(column: Column) -> str:
-    return f"`{column.name}`" + (" *" if column.required else "") + (" (personal)" if column.pii else "")
+    return f"`{column.name}`" + (" *" if column.required else "") + (" (personal)" if column.pii else "") + (
+        " (long number)" if column.long_number else ""
+    )
 
 
 def _type(column: Column) -> str:

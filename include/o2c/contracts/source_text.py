@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed YAML mapping and the line each key stands on."""
+    """A parsed YAML mapping, the line each key stands on, and the text of the file."""
 
     path: Path
     data: Mapping[str, Any]
     lines: Mapping[KeyPath, int]
+    text: str = field(default="", repr=False)
 
     def where(self, *key: str | int) -> str:
         """``file:line: key`` of a key, or of the nearest one above it that exists."""
@@ -54,7 +55,8 @@ def read(path: Path) -> Document:
 def _read(path: Path, changed_at: int, size: int) -> Document:
     """Contracts are read by every task; a file is parsed again only when it has changed."""
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        loader = _Loader(text)
         node = loader.get_single_node()
         data = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -71,7 +73,7 @@ def _read(path: Path, changed_at: int, size: int) -> Document:
         except RecursionError:
             next_step = "Write the values out."
             raise UsageError("A value refers to itself.", where=f"{path}:1", next_step=next_step) from None
-    document = Document(path, data if isinstance(data, dict) else {}, lines)
+    document = Document(path, data if isinstance(data, dict) else {}, lines, text)
     if not isinstance(data, dict):
         raise document.wrong("The file holds no keys.", expected="a mapping of keys to values")
     return document

@@ -49,6 +49,13 @@ ENTRY_COLUMNS = (
     "is_reversal",
 )
 VERSIONS = ("02", "08")
+# The elements that hold the long numbers of a column. Banks number their messages and bookings as they like.
+ELEMENTS = {
+    "account_iban": ("IBAN",),
+    "counterparty_iban": ("IBAN",),
+    "end_to_end_id": ("EndToEndId",),
+    "bank_reference": ("AcctSvcrRef", "NtryRef", "MsgId", "PmtInfId", "InstrId", "TxId", "UETR", "ClrSysRef"),
+}
 _NAMESPACE = re.compile(r"\{urn:iso:std:iso:20022:tech:xsd:camt\.053\.001\.(\d\d)\}Document")
 _SCHEMAS = Path(__file__).parent / "schemas"
 _IN_MEMORY = 8 * 1024 * 1024

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -17,11 +17,17 @@ from o2c.contracts.flow import Flow
 from o2c.errors import LoadNotClosed, O2CError, UsageError
 from o2c.failpoints import reached
 from o2c.formats.base import TableStream
+from o2c.loads.events import load_event
+from o2c.loads.observed import Observed, locate, note_drift
+from o2c.loads.screening import Screening, screened_fields
 from o2c.settings import Settings
 from o2c.version import code_version
 from o2c.warehouse.abandoned import take_over
+from o2c.warehouse.evidence import append_all
 from o2c.warehouse.fence import superseded
-from o2c.warehouse.landing import LandingTable, money_source, totals_by_currency
+from o2c.warehouse.file_delivery import note_seen
+from o2c.warehouse.flow_table import register
+from o2c.warehouse.landing import Landed, LandingTable, money_source, totals_by_currency
 from o2c.warehouse.landing_files import LandedFile, LandingFolder
 from o2c.warehouse.ledger import Load, note_state, open_load
 from o2c.warehouse.session import connect
@@ -35,6 +41,15 @@ class Extracted:
     load_id: str
     flow: str
     rows: int
+
+
+Parts = Generator[Part, None, None]
+Narrow = Callable[[psycopg.Connection, Landed], Mapping[str, Any]]
+
+
+def take_all(connection: psycopg.Connection, landed: Landed) -> Mapping[str, Any]:
+    """What an extract takes: every row that has landed."""
+    return {"kind": "extract"}
 
 
 def extract(settings: Settings, flow: Flow, resolve: Resolver, run_id: str | None = None) -> Extracted:
@@ -51,30 +66,70 @@ def extract(settings: Settings, flow: Flow, resolve: Resolver, run_id: str | Non
             has moved.
     """
     connection = resolve(flow.source["connection"]) if "connection" in flow.source else None
+    load = begin(settings, flow, run_id)
+    seen: dict[str, str] = {}
+    request = replace(request_of(flow, load, connection), seen=seen.__setitem__)
+    extracted = land(settings, flow, load, lambda: source_parts(flow, request))
     with connect(settings) as warehouse:
+        note_seen(warehouse, flow, seen)
+    return extracted
+
+
+def source_parts(flow: Flow, request: ExtractRequest) -> Parts:
+    """What the flow's source gives for a request."""
+    parts: Parts = importlib.import_module(f"o2c.connectors.{flow.source['connector']}").extract(request)
+    return parts
+
+
+def begin(settings: Settings, flow: Flow, run_id: str | None = None) -> Load:
+    """Open a load with the flow's newest fence token: from here on every older load of the flow is refused."""
+    with connect(settings) as warehouse:
+        register(warehouse, [flow])
         load = open_load(warehouse, flow, run_id)
         overtaken = take_over(warehouse, load)
     reached("extract_opened")
     for load_id in overtaken:
         LandingFolder(settings.landing_dir, flow.name, load_id).discard()
-    folder = LandingFolder(settings.landing_dir, flow.name, load.load_id)
+    return load
+
+
+def land(
+    settings: Settings,
+    flow: Flow,
+    load: Load,
+    parts: Callable[[], Parts],
+    folder: LandingFolder | None = None,
+    narrow: Narrow = take_all,
+) -> Extracted:
+    """Land and stage what ``parts`` gives; a failure is noted and leaves nothing staged.
+
+    ``narrow`` may leave out landed rows before they are staged, and says what the manifest keeps beside.
+    """
+    folder = folder or LandingFolder(settings.landing_dir, flow.name, load.load_id)
     try:
         with connect(settings) as warehouse:
-            manifest, staged = _land(warehouse, flow, load, folder, _request(flow, load, connection))
+            screening = Screening(settings, flow, folder)
+            manifest, staged = land_parts(warehouse, flow, load, folder, screening.parts(parts()), narrow)
+            screening.note(warehouse, load, manifest)
             folder.complete(manifest)
             reached("landing_renamed")
-            if not note_state(warehouse, load.load_id, "staged", manifest=manifest, cursor_to=staged.cursor_to):
+            cursor_to = tuple(manifest["cursor_to"]) if manifest["cursor_to"] else None
+            if not note_state(warehouse, load.load_id, "staged", manifest=manifest, cursor_to=cursor_to):
                 raise superseded(load)
+            append_all(warehouse, [load_event(manifest)])
     except BaseException as error:
         folder.discard()
+        locate(flow, error)
         with connect(settings) as warehouse:
             note_state(warehouse, load.load_id, "failed", error=str(error) or type(error).__name__)
+            note_drift(warehouse, flow, load, error)
         raise
     reached("extract_staged")
     return Extracted(load.load_id, flow.name, staged.rows)
 
 
-def _request(flow: Flow, load: Load, connection: Any) -> ExtractRequest:
+def request_of(flow: Flow, load: Load, connection: Any) -> ExtractRequest:
+    """The window of a load: from its cursor on, and the files it does not know."""
     money = money_source(flow)
     currency = money[1][0] if money and isinstance(money[1], tuple) else None
     return ExtractRequest(
@@ -89,41 +144,70 @@ def _request(flow: Flow, load: Load, connection: Any) -> ExtractRequest:
     )
 
 
-def _land(
-    warehouse: psycopg.Connection, flow: Flow, load: Load, folder: LandingFolder, request: ExtractRequest
+def land_parts(
+    warehouse: psycopg.Connection,
+    flow: Flow,
+    load: Load,
+    folder: LandingFolder,
+    parts: Parts,
+    narrow: Narrow = take_all,
 ) -> tuple[dict[str, Any], Staged]:
-    module = importlib.import_module(f"o2c.connectors.{flow.source['connector']}")
-    table = LandingTable(warehouse, flow, load.landing_table)
+    """Land and stage in the caller's transaction; returns the manifest, with a word on what ``narrow`` took."""
+    observed = Observed(warehouse, flow, load)
+    table = LandingTable(warehouse, flow, load.landing_table, observed.before.columns)
     started = time.perf_counter()
     files: list[dict[str, Any]] = []
     controls: list[ControlTotals] = []
-    with closing(module.extract(request)) as parts:
+    with closing(parts):
         for part in parts:
-            files.append(_land_part(table, flow, folder, part))
+            entry = land_part(table, flow, folder, part, observed)
+            if entry.get("outcome") == "duplicate_of":
+                continue
+            files.append(entry)
+            observed.part(part, table.landed)
             control = part.control()
             if control is not None:
                 controls.append(control)
-                _check_control(flow, part, files[-1]["rows"], control)
+                check_control(flow, part, files[-1]["rows"], control)
     landing_seconds = time.perf_counter() - started
     reached("extract_copied")
+    observed.shape(table.landed)
+    taken = narrow(warehouse, table.landed)
     if not table.landed.columns:
         staged = Staged(0, 0, {}, load.cursor)
     else:
         staged = create_stage(warehouse, flow, load, table.landed)
     _check_control_amounts(flow, controls, staged)
-    manifest = _manifest(flow, load, table, files, controls, staged)
-    return {**manifest, "landing_seconds": round(landing_seconds, 3)}, staged
+    observed.cursor(staged.cursor_to)
+    manifest = _manifest(flow, load, table, files, controls, staged) | observed.manifest()
+    return {**manifest, "landing_seconds": round(landing_seconds, 3), **taken}, staged
 
 
-def _land_part(table: LandingTable, flow: Flow, folder: LandingFolder, part: Part) -> dict[str, Any]:
+def land_part(
+    table: LandingTable, flow: Flow, folder: LandingFolder, part: Part, observed: Observed | None = None
+) -> dict[str, Any]:
+    """Land one part, as a file and in the table; returns its entry in the manifest.
+
+    A file whose bytes the flow has already (``outcome`` is ``duplicate_of``) is not kept and brings no rows.
+    """
     file, blocks = folder.tee(part.name, part.blocks)
-    stream = _stream(flow, part, blocks)
+    delivery: dict[str, Any] = {}
+    if part.fingerprint and observed:
+        # A file is known by its bytes: all of it must have arrived before any of it counts.
+        _drain(blocks)
+        delivery = observed.file(part, file)
+        if delivery["outcome"] == "duplicate_of":
+            folder.drop(file)
+            return {**_file_entry(part, file, 0), **delivery}
+        blocks = folder.read(file)
+    stream = screened_fields(flow, stream_of(flow, part, blocks), f"{flow.name}: {part.name}")
     rows = table.copy(file.name, stream.columns, stream.blocks, stream.delimiter)
     _drain(blocks)
-    return _file_entry(part, file, rows)
+    return {**_file_entry(part, file, rows), **delivery}
 
 
-def _stream(flow: Flow, part: Part, blocks: Iterator[bytes]) -> TableStream:
+def stream_of(flow: Flow, part: Part, blocks: Iterator[bytes]) -> TableStream:
+    """The records of a part, read in the flow's format."""
     spec = dict(flow.source.get("format") or {})
     name = spec.pop("type", "json_records" if flow.source["connector"] == "salesforce" else "csv")
     if name == "json_records":
@@ -149,7 +233,8 @@ def _file_entry(part: Part, file: LandedFile, rows: int) -> dict[str, Any]:
     }
 
 
-def _check_control(flow: Flow, part: Part, rows: int, control: ControlTotals) -> None:
+def check_control(flow: Flow, part: Part, rows: int, control: ControlTotals) -> None:
+    """Compare the rows that arrived with those the source counts; raises :class:`LoadNotClosed`."""
     if control.rows != rows:
         raise LoadNotClosed(
             f"The source counts {control.rows} rows, {rows} arrived.",
@@ -203,4 +288,5 @@ def is_fatal(flow: Flow, error: Exception) -> bool:
     """True when trying again cannot help: wrong use, a failed check, or a reason the flow calls fatal."""
     if isinstance(error, UsageError | LoadNotClosed):
         return True
-    return isinstance(error, O2CError) and getattr(error, "reason", None) in (*flow.retry.fatal, "malformed_file")
+    fatal = (*flow.retry.fatal, "malformed_file", "card_number")
+    return isinstance(error, O2CError) and getattr(error, "reason", None) in fatal

@@ -8,9 +8,14 @@ import psycopg
 
 from o2c.contracts.flow import Flow
 from o2c.failpoints import reached
+from o2c.loads.events import gate_event
 from o2c.loads.extract import Extracted
 from o2c.quality.gate import GateOutcome, GateRequest, run_gate
 from o2c.settings import Settings
+from o2c.warehouse import continuity
+from o2c.warehouse.anchors import write_or_warn
+from o2c.warehouse.contract_version import contracts_of, record_versions
+from o2c.warehouse.evidence import append_all
 from o2c.warehouse.ledger import note_state, read_load
 from o2c.warehouse.session import connect
 
@@ -29,7 +34,12 @@ def gate(settings: Settings, name: str, flows: Mapping[str, Flow], loads: Sequen
     outcomes += [GateOutcome(load.load_id, load.flow) for load in loads if not load.rows]
     with connect(settings) as connection:
         for outcome in outcomes:
-            _note(connection, flows[outcome.flow], outcome)
+            _check_continuity(connection, flows[outcome.flow], outcome)
+        noted = [outcome for outcome in outcomes if _note(connection, flows[outcome.flow], outcome)]
+        events = record_versions(connection, contracts_of(flows[outcome.flow] for outcome in noted))
+        events += [gate_event(flows[outcome.flow], outcome) for outcome in noted]
+        head = append_all(connection, events)
+    write_or_warn(settings, head)
     reached("gate_noted")
     return outcomes
 
@@ -39,8 +49,16 @@ def _request(connection: psycopg.Connection, flow: Flow, extracted: Extracted) -
     return GateRequest(load.load_id, flow.name, load.stage_table, flow.all_rules, manifest["rows"])
 
 
-def _note(connection: psycopg.Connection, flow: Flow, outcome: GateOutcome) -> None:
+def _check_continuity(connection: psycopg.Connection, flow: Flow, outcome: GateOutcome) -> None:
+    """Set the load among what is published, which no rule over its own rows can see."""
+    if flow.entity.continuity and outcome.is_open and outcome.evaluated_rows:
+        load, _ = read_load(connection, outcome.load_id)
+        outcome.unexpected[continuity.RULE], outcome.error = continuity.check(connection, flow, load)
+
+
+def _note(connection: psycopg.Connection, flow: Flow, outcome: GateOutcome) -> bool:
     rules = {rule.name: (rule.on_fail, rule.predicate) for rule in flow.all_rules}
+    rules[continuity.RULE] = ("stop", continuity.PREDICATE)
     with connection.cursor() as cursor:
         cursor.executemany(
             "insert into ops.gate_result (load_id, rule, on_fail, predicate, evaluated_rows, unexpected_rows,"
@@ -51,6 +69,5 @@ def _note(connection: psycopg.Connection, flow: Flow, outcome: GateOutcome) -> N
             ],
         )
     if outcome.error:
-        note_state(connection, outcome.load_id, "stopped", error=str(outcome.error))
-    else:
-        note_state(connection, outcome.load_id, "gated")
+        return note_state(connection, outcome.load_id, "stopped", error=str(outcome.error))
+    return note_state(connection, outcome.load_id, "gated")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 
 from o2c.contracts.flow import Flow
@@ -11,14 +13,20 @@ from o2c.loads.extract import Extracted
 from o2c.settings import Settings
 from o2c.version import code_version
 from o2c.warehouse.acknowledgement import settled
+from o2c.warehouse.anchors import write_or_warn
 from o2c.warehouse.ledger import note_state, read_load
 from o2c.warehouse.publish import publish as publish_load
 from o2c.warehouse.request import Published, PublishRequest
 from o2c.warehouse.session import connect
 
 
-def publish(settings: Settings, flow: Flow, extracted: Extracted) -> Published:
-    """Move one gated load into ``raw`` in one transaction.
+def publish(
+    settings: Settings,
+    flow: Flow,
+    extracted: Extracted,
+    how: Callable[[psycopg.Connection, PublishRequest], Published] = publish_load,
+) -> Published:
+    """Move one gated load into ``raw`` in one transaction; ``how`` is what that transaction does.
 
     Raises:
         FenceLost: a newer load of the flow exists.
@@ -28,8 +36,9 @@ def publish(settings: Settings, flow: Flow, extracted: Extracted) -> Published:
     """
     try:
         with connect(settings) as connection:
-            published = publish_load(connection, _request(connection, flow, extracted))
+            published = how(connection, _request(connection, flow, extracted))
         reached("publish_committed")
+        write_or_warn(settings, published.head)
         return published
     except WarehouseError:
         # Whether a COMMIT without an answer has happened, only the ledger knows.

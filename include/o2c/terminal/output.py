@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from o2c.errors import O2CError
 
 # In a pipe or a log there is no window to fit.
 _WIDTH = None if sys.stdout.isatty() else 160
+# What begins like a formula and is no number.
+_FORMULA = re.compile(r"(?![-+]?[0-9]+([.,][0-9]+)*$)[=+\-@\t\r]")
 console = Console(width=_WIDTH)
 problems = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
@@ -41,8 +44,8 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Forma
         print(json.dumps(records, indent=2, default=lambda value: str(_plain(value))))
     elif form is Format.csv:
         writer = csv.writer(sys.stdout)
-        writer.writerow(columns)
-        writer.writerows([["" if value is None else _plain(value) for value in row] for row in rows])
+        writer.writerow(map(_cell, columns))
+        writer.writerows([_cell(value) for value in row] for row in rows)
     else:
         show_table(columns, rows, title)
 
@@ -80,6 +83,13 @@ def plain_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         problems.print("Stopped. Nothing is half loaded: a load publishes whole or not at all.")
         raise typer.Exit(130) from None
+
+
+def _cell(value: Any) -> Any:
+    """A cell of CSV. Text that a spreadsheet would take for a formula (CWE-1236) gets an apostrophe before it."""
+    if isinstance(value, str) and _FORMULA.match(value):
+        return f"'{value}"
+    return "" if value is None else _plain(value)
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from o2c.failpoints import reached
 from o2c.settings import Settings
 from o2c.version import code_version
 from o2c.warehouse.dbt import run_dbt
+from o2c.warehouse.roles import share_marts
 from o2c.warehouse.session import connect
 
 # Statistics as old as this lead the planner to loops over what it believes to be empty tables.
@@ -37,6 +38,8 @@ def build_models(settings: Settings, as_of: date) -> None:
             ["build", "--exclude-resource-type", "unit_test", "--exclude", "tag:integrity"],
             as_of,
         )
+        with connect(settings) as connection:
+            share_marts(connection)
         reached("build_done")
 
 

@@ -6,6 +6,7 @@ threads; callers run one at a time.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from datetime import date
@@ -22,13 +23,16 @@ class BuildFailed(O2CError):
     """A model or a test of the dbt project failed."""
 
 
-def run_dbt(settings: Settings, arguments: Sequence[str], as_of: date | None = None) -> Path:
+def run_dbt(
+    settings: Settings, arguments: Sequence[str], as_of: date | None = None, as_known: date | None = None
+) -> Path:
     """Run one dbt command; returns the folder with its artifacts.
 
     Args:
         settings: warehouse, state folder, reporting currency.
         arguments: for example ``["build", "--exclude-resource-type", "unit_test"]``.
         as_of: business date of the figures; needed by every command that compiles models.
+        as_known: what the warehouse knew at the end of this day, UTC; all it knows when left out.
 
     Raises:
         BuildFailed: naming the nodes that failed and what they said.
@@ -38,13 +42,14 @@ def run_dbt(settings: Settings, arguments: Sequence[str], as_of: date | None = N
     os.environ.update(_environment(settings))
     target = settings.home / "dbt"
     target.mkdir(parents=True, exist_ok=True)
-    variables = f'{{"as_of": "{as_of}", "reporting_currency": "{settings.reporting_currency}"}}' if as_of else "{}"
+    variables = {"as_of": str(as_of), "reporting_currency": settings.reporting_currency} if as_of else {}
+    variables |= {"as_known": str(as_known)} if as_known else {}
     result = dbtRunner().invoke(
         [
             *("--log-level", "warn", "--log-path", str(target / "logs"), "--no-use-colors"),
             *arguments,
             *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(target)),
-            *("--vars", variables),
+            *("--vars", json.dumps(variables)),
         ]
     )
     if not result.success:

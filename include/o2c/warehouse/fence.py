@@ -37,6 +37,19 @@ def hold(connection: psycopg.Connection, flow: Flow, load: Load) -> None:
         ) from None
 
 
+def hold_table(connection: psycopg.Connection, entity: str) -> None:
+    """Keep everybody from publishing into the table of ``entity`` until the caller's transaction ends."""
+    connection.execute(f"set local lock_timeout = '{_LONGEST_WAIT}'")
+    try:
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"table {entity}"])
+    except psycopg.errors.LockNotAvailable:
+        raise WarehouseError(
+            f"A load has been publishing for longer than {_LONGEST_WAIT}.",
+            where=f"raw.{entity}",
+            next_step="Nothing was changed. See pg_stat_activity for who holds the lock, then try again.",
+        ) from None
+
+
 def superseded(load: Load, state: str = "superseded") -> FenceLost:
     """The error of a load that may not go on: a newer one has started, or it has had its last word."""
     why = "a newer load of the flow has started" if state in ("gated", "superseded") else f"it is {state}"

@@ -11,27 +11,39 @@ import psycopg
 from psycopg import sql
 
 from o2c.contracts.flow import Flow
-from o2c.errors import FatalSourceError, LoadNotClosed
+from o2c.errors import FatalSourceError, LoadNotClosed, SchemaDrift
+from o2c.failpoints import reached
+from o2c.protection.mask import holds_mask
 from o2c.warehouse.meter import MoneyColumns, Totals, metered
 
 
 @dataclass
 class Landed:
-    """What one load has landed: the table's columns, the parts' row ranges, totals and rows COPY has taken."""
+    """What one load has landed: the table's columns, the parts' row ranges, totals and rows COPY has taken.
+
+    The cursor may move up to ``cursor_limit`` (an ISO instant), or not at all when it is held. ``is_masked`` when a
+    block may hold the mask of a card number.
+    """
 
     table: str
     columns: dict[str, str] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
     copied_rows: int = 0
     ranges: list[tuple[str, int, int]] = field(default_factory=list)
+    cursor_limit: str | None = None
+    is_cursor_held: bool = False
+    is_masked: bool = False
 
 
 class LandingTable:
     """Writes parts into ``landing.<table>`` inside the caller's transaction."""
 
-    def __init__(self, connection: psycopg.Connection, flow: Flow, table: str) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, flow: Flow, table: str, known_columns: Sequence[str] = ()
+    ) -> None:
         self._connection = connection
         self._flow = flow
+        self._known_columns = known_columns
         self._identifier = sql.Identifier("landing", table)
         self.landed = Landed(table)
 
@@ -48,7 +60,7 @@ class LandingTable:
             self._create(columns)
         before = self.landed.totals.rows
         money = self._money(columns)
-        stream = metered(blocks, len(columns), delimiter, money, self.landed.totals)
+        stream = metered(blocks, len(columns), delimiter, money, self.landed.totals, f"{self._flow.name}: {name}")
         rows = self._copy(name, columns, stream, delimiter)
         counted = self.landed.totals.rows - before
         if rows != counted:
@@ -67,12 +79,19 @@ class LandingTable:
         if missing:
             target = next((key for key, spec in self._flow.mapping.items() if missing[0] in spec.sources), None)
             key = ("mapping", target) if target else ("source", "cursor")
-            raise FatalSourceError(
+            raise SchemaDrift(
                 f"The column '{missing[0]}' is missing in {name}.",
-                reason="schema_drift",
+                change="removed",
+                column=missing[0],
                 where=self._flow.where(*key),
-                next_step=f"Columns found: {', '.join(columns)}. Ask the source's owner, or change the mapping.",
+                next_step=f"{self._renamed(columns)}Columns found: {', '.join(columns)}."
+                " Ask the source's owner, or change the mapping.",
             )
+
+    def _renamed(self, columns: Sequence[str]) -> str:
+        """The columns that a missing one may be called now: those that were not there before."""
+        new = [column for column in columns if column not in self._known_columns]
+        return f"It may be called {' or '.join(new)} now. " if self._known_columns and new else ""
 
     def _create(self, columns: Sequence[str]) -> None:
         self.landed.columns = {column: f"c{index:03d}" for index, column in enumerate(columns, start=1)}
@@ -114,6 +133,8 @@ class LandingTable:
                 with cursor.copy(statement) as copy:
                     for block in blocks:
                         copy.write(block)
+                        self.landed.is_masked = self.landed.is_masked or holds_mask(block)
+                        reached("copy_block")
             except psycopg.DataError as error:
                 raise self._refused(name, error) from None
             return cursor.rowcount

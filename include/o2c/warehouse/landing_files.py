@@ -10,7 +10,8 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,18 @@ from o2c.errors import O2CError
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _MANIFEST = "manifest.json"
 _LONGEST_NAME = 180
+_BLOCK_SIZE = 256 * 1024
 
 
 @dataclass
 class LandedFile:
-    """One landing file; ``sha256`` and ``bytes`` are set when it has been written."""
+    """One landing file; ``sha256`` and ``bytes`` are set when it has been written, ``digest`` grows with it."""
 
     name: str
     path: Path
     sha256: str = ""
     bytes: int = 0
+    digest: Any = field(default_factory=hashlib.sha256, repr=False)
 
 
 class LandingFolder:
@@ -58,27 +61,36 @@ class LandingFolder:
         return safe if safe not in taken else next(candidate for candidate in numbered if candidate not in taken)
 
     def _write(self, file: LandedFile, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        digest = hashlib.sha256()
         with ExitStack() as stack:
             with _plain_disk_errors(self._partial):
                 self._partial.mkdir(parents=True, exist_ok=True)
                 target = stack.enter_context(file.path.open("xb"))
             for block in blocks:
-                digest.update(block)
+                file.digest.update(block)
                 with _plain_disk_errors(self._partial):
                     target.write(block)
                 file.bytes += len(block)
                 yield block
             with _plain_disk_errors(self._partial):
                 stack.close()
-        file.sha256 = digest.hexdigest()
+        file.sha256 = file.digest.hexdigest()
+
+    def read(self, file: LandedFile) -> Iterator[bytes]:
+        """What was written to a landing file, read back."""
+        with _plain_disk_errors(self._partial), file.path.open("rb") as stream:
+            yield from iter(partial(stream.read, _BLOCK_SIZE), b"")
+
+    def drop(self, file: LandedFile) -> None:
+        """Forget a file that is not needed: its bytes are kept elsewhere."""
+        self.files.remove(file)
+        with _plain_disk_errors(self._partial):
+            file.path.unlink()
 
     def complete(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest, make all of it durable, and move the folder in place."""
-        text = json.dumps(manifest, indent=2, sort_keys=True, default=str)
         with _plain_disk_errors(self._partial):
             self._partial.mkdir(parents=True, exist_ok=True)
-            (self._partial / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+            (self._partial / _MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
             for path in (*self._partial.iterdir(), self._partial):
                 _make_durable(path)
             self._partial.rename(self.final)
@@ -88,6 +100,11 @@ class LandingFolder:
         """Remove what a load has written that will never publish."""
         for folder in (self._partial, self.final):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """What ``manifest.json`` says, to the last byte."""
+    return json.dumps(manifest, indent=2, sort_keys=True, default=str) + "\n"
 
 
 @contextmanager

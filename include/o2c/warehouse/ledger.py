@@ -58,7 +58,7 @@ def open_load(connection: psycopg.Connection, flow: Flow, run_id: str | None) ->
     ).fetchone()
     assert row is not None
     load_id = _next_load_id(connection)
-    cursor = _cursor(connection, flow.name)
+    cursor = current_cursor(connection, flow.name)
     connection.execute(
         "insert into ops.load (load_id, flow, source_group, source_system, entity, run_id, fence, state, cursor_from)"
         " values (%s, %s, %s, %s, %s, %s, %s, 'extracting', %s)",
@@ -111,14 +111,15 @@ def _next_load_id(connection: psycopg.Connection) -> str:
     return str(row[0])
 
 
-def _cursor(connection: psycopg.Connection, flow: str) -> tuple[str, ...] | None:
+def current_cursor(connection: psycopg.Connection, flow: str) -> tuple[str, ...] | None:
+    """The committed cursor of a flow, as text; None before its first load."""
     row = connection.execute("select cursor_values from ops.watermark where flow = %s", [flow]).fetchone()
     return tuple(row[0]) if row else None
 
 
 def _known_files(connection: psycopg.Connection, flow: str) -> dict[str, str]:
     rows = connection.execute(
-        "select distinct on (file_name) file_name, fingerprint from ops.source_file where flow = %s"
+        "select distinct on (file_name) file_name, fingerprint from ops.file_delivery where flow = %s"
         " order by file_name, load_id desc",
         [flow],
     )

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from o2c.contracts.flow import Flow
 from o2c.errors import FenceLost, LoadNotClosed
+from o2c.warehouse.file_delivery import write_deliveries
 from o2c.warehouse.request import KINDS, Published, PublishRequest
 
 
@@ -40,24 +41,7 @@ def write_ledger(connection: psycopg.Connection, request: PublishRequest, result
         "update ops.load set state = 'published', finished_at = clock_timestamp() where load_id = %s",
         [request.load.load_id],
     )
-    _remember_files(connection, request)
-
-
-def _remember_files(connection: psycopg.Connection, request: PublishRequest) -> None:
-    for file in request.manifest["files"]:
-        if file.get("fingerprint"):
-            connection.execute(
-                "insert into ops.source_file (flow, file_name, fingerprint, sha256, bytes, load_id)"
-                " values (%s, %s, %s, %s, %s, %s)",
-                [
-                    request.flow.name,
-                    file["source_name"],
-                    file["fingerprint"],
-                    file["sha256"],
-                    file["bytes"],
-                    request.load.load_id,
-                ],
-            )
+    write_deliveries(connection, request)
 
 
 def write_totals(connection: psycopg.Connection, result: Published, source: Mapping[str, Decimal]) -> None:

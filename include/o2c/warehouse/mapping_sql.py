@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from o2c.contracts.entity import Column
 from o2c.contracts.flow import FieldMapping, Flow
 
+# Postgres also reads 0x1F, 0b1 and 1_000 as numbers; no source writes an amount like this and means it.
+_NO_PLAIN_NUMBER = "[^-+.0-9eE[:space:]]"
 _DIRECTIVES = {"%Y": r"(\d{4})", "%m": r"(\d{1,2})", "%d": r"(\d{1,2})"}
 
 
@@ -100,7 +102,9 @@ def _typed(column: Column, text: str, date_format: str | None, style: Mapping[st
         source = _number(text, style)
         valid = f"pg_input_is_valid({source}, '{kind}')"
         if source == text:
-            strict = f"({source})::{kind}"
+            valid = f"{text} !~ {literal(_NO_PLAIN_NUMBER)} and {valid}"
+            failing = f"'not a {kind}: ' || {text}"
+            strict = f"(case when {text} ~ {literal(_NO_PLAIN_NUMBER)} then {failing} else {text} end)::{kind}"
         else:
             pattern = number_pattern(style.get("decimal", "."), style.get("thousands", ""))
             valid = f"{text} ~ {literal(f'^{pattern}$')} and {valid}"

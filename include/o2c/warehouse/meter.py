@@ -49,7 +49,7 @@ class Totals:
 
 
 def metered(
-    blocks: Iterable[bytes], columns: int, delimiter: str, money: MoneyColumns | None, totals: Totals
+    blocks: Iterable[bytes], columns: int, delimiter: str, money: MoneyColumns | None, totals: Totals, where: str = ""
 ) -> Iterator[bytes]:
     """Pass ``blocks`` on and count them in a thread beside; ``totals`` is complete when the iterator ends.
 
@@ -71,6 +71,7 @@ def metered(
         raise FatalSourceError(
             f"The records cannot be counted: {failure[0]}",
             reason="malformed_file",
+            where=where,
             next_step="Check the delimiter and the quoting of the file.",
         )
 
@@ -135,6 +136,9 @@ def _decimal(text: str, money: MoneyColumns) -> Decimal:
             return Decimal(0)
         text = text.replace(money.thousands, "") if money.thousands else text
         text = text.replace(money.decimal, ".")
+    # Python reads digits of every script and skips underscores.
+    if not text.isascii() or "_" in text:
+        return Decimal(0)
     try:
         value = Decimal(text)
     except InvalidOperation:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from o2c.contracts.entity import Entity
 from o2c.settings import Settings
+from o2c.warehouse.guards import ensure_guards
+from o2c.warehouse.roles import ensure_roles
 from o2c.warehouse.session import connect, trusted
 from o2c.warehouse.tables import create_raw_tables
 
@@ -17,7 +19,8 @@ _LOCK = 0x6F32635F
 def migrate(settings: Settings, entities: Mapping[str, Entity]) -> list[str]:
     """Apply what is missing, in one transaction, and return the names of the migrations applied.
 
-    Safe to call again and from two places at once.
+    Safe to call again and from two places at once. Group roles are left out where the user may not create any
+    (:func:`o2c.warehouse.roles.missing_roles` names them).
 
     Raises:
         WarehouseError: the warehouse cannot be reached.
@@ -37,4 +40,6 @@ def migrate(settings: Settings, entities: Mapping[str, Entity]) -> list[str]:
                 connection.execute("insert into ops.migration (name) values (%s)", [path.stem])
                 applied.append(path.stem)
         create_raw_tables(connection, entities.values())
+        ensure_guards(connection)
+        ensure_roles(connection)
     return applied

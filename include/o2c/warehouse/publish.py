@@ -14,6 +14,7 @@ from psycopg import sql
 
 from o2c.failpoints import reached
 from o2c.warehouse import evidence
+from o2c.warehouse.decisions import append_decision, carry_out
 from o2c.warehouse.fence import hold
 from o2c.warehouse.ledger_entry import move_watermark, not_closed, write_ledger, write_totals
 from o2c.warehouse.quarantine import landing_file, supersede, write_quarantine
@@ -32,9 +33,10 @@ def publish(connection: psycopg.Connection, request: PublishRequest) -> Publishe
         LoadNotClosed: rows or money do not add up, or the quarantine differs from what the gate counted.
     """
     flow, load = request.flow, request.load
+    reached("publish_opened")
     hold(connection, flow, load)
     reached("publish_fenced")
-    published_at = _transaction_time(connection)
+    published_at = request.published_at or transaction_time(connection)
     # What came is what was counted while reading; what became of it is counted here, table by table.
     result = Published(load.load_id, flow.name, request.manifest["rows"])
     if result.source_rows:
@@ -48,16 +50,18 @@ def publish(connection: psycopg.Connection, request: PublishRequest) -> Publishe
     write_totals(connection, result, {code: Decimal(text) for code, text in request.manifest["amounts"].items()})
     if write_quarantine(connection, request, published_at) != result.rows["quarantined"]:
         raise not_closed(flow, result)
-    if result.rows["published"]:
+    carry_out(connection, request)
+    if result.source_rows:
         supersede(connection, request)
     move_watermark(connection, request)
     drop_landing(connection, load)
-    evidence.append(connection, "publish", load.load_id, _statement(request, result))
+    append_decision(connection, request)
+    result.head = evidence.append(connection, "publish", load.load_id, statement(request, result))
     reached("publish_written")
     return result
 
 
-def _statement(request: PublishRequest, result: Published) -> dict[str, Any]:
+def statement(request: PublishRequest, result: Published) -> dict[str, Any]:
     """What the evidence chain keeps of a publication: enough to find and to check everything else."""
     return {
         "flow": result.flow,
@@ -72,7 +76,8 @@ def _statement(request: PublishRequest, result: Published) -> dict[str, Any]:
     }
 
 
-def _transaction_time(connection: psycopg.Connection) -> Any:
+def transaction_time(connection: psycopg.Connection) -> Any:
+    """The server's clock now: the instant that all rows of one publication share."""
     row = connection.execute("select clock_timestamp()").fetchone()
     assert row is not None
     return row[0]
@@ -95,11 +100,12 @@ def _insert_versions(
         load_id=sql.Literal(request.load.load_id),
     )
     with indexes_rebuilt(connection, entity):
-        connection.execute(_insert(connection, request, published_at))
+        connection.execute(insert_versions(connection, request, published_at))
         return connection.execute(count).fetchall()
 
 
-def _insert(connection: psycopg.Connection, request: PublishRequest, published_at: Any) -> sql.Composed:
+def insert_versions(connection: psycopg.Connection, request: PublishRequest, published_at: Any) -> sql.Composed:
+    """SQL that appends the staged rows that are not sorted out."""
     flow, names = request.flow, list(request.flow.entity.columns)
     values = [
         sql.Literal(flow.system),

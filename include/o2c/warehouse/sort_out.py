@@ -11,10 +11,11 @@ from o2c.contracts.entity import Rule
 from o2c.contracts.flow import Flow
 from o2c.errors import LoadNotClosed
 from o2c.warehouse.ledger import Load
-from o2c.warehouse.mapping_sql import literal
+from o2c.warehouse.replayed import in_quarantine, is_rejected, known_to_replay, origin
 from o2c.warehouse.request import PublishRequest
 from o2c.warehouse.session import trusted
 from o2c.warehouse.stage import amount_and_currency
+from o2c.warehouse.versions import still_stands
 
 
 def broken(rule: Rule) -> str:
@@ -24,8 +25,11 @@ def broken(rule: Rule) -> str:
 
 def broken_rules(request: PublishRequest) -> list[Rule]:
     """Rules that quarantine and that the gate saw broken; the others need no second look."""
+    waived = (request.manifest.get("decision") or {}).get("waived_rules", ())
     return [
-        rule for rule in request.flow.all_rules if rule.on_fail == "quarantine" and request.unexpected.get(rule.name)
+        rule
+        for rule in request.flow.all_rules
+        if rule.on_fail == "quarantine" and request.unexpected.get(rule.name) and rule.name not in waived
     ]
 
 
@@ -33,24 +37,33 @@ def sort_out(connection: psycopg.Connection, request: PublishRequest) -> None:
     """Note the rows that are not published: a broken rule quarantines, a row known already is a duplicate."""
     flow = request.flow
     any_broken = " or ".join(broken(rule) for rule in broken_rules(request)) or "false"
-    in_quarantine = (
-        f"exists (select from quarantine.record as q where q.entity = {literal(flow.entity.name)}"
-        f" and q.key_hash = s._key_hash and q.row_hash = s._row_hash and q.flow = {literal(flow.name)})"
-    )
+    replay_of = origin(request)
+    known = known_to_replay(connection, flow, replay_of) if replay_of else _known(connection, flow)
+    rejected = is_rejected(connection, flow)
     connection.execute(
         sql.SQL(
             "create temporary table sorted_out on commit drop as"
             " select s._row, case when not ({broken}) or s._repeat = 'duplicate' then 'duplicate'"
-            " when {in_quarantine} then 'duplicate' else 'quarantine' end as kind, ({broken}) as is_broken"
-            " from {stage} as s where ({broken}) or s._repeat = 'duplicate' or {known}"
+            " when {lies_there} then 'duplicate' else 'quarantine' end as kind, ({broken}) as is_broken"
+            " from {stage} as s where ({broken}) or s._repeat = 'duplicate' or {known} or {rejected}"
         ).format(
             broken=trusted(any_broken),
-            in_quarantine=trusted(in_quarantine),
+            lies_there=_lies_there(flow, known, is_replay=replay_of is not None),
+            rejected=trusted(rejected),
             stage=sql.Identifier("landing", request.load.stage_table),
-            known=_known(connection, flow),
+            known=known,
         )
     )
     _compare_with_gate(connection, request)
+
+
+def _lies_there(flow: Flow, known: sql.Composable, *, is_replay: bool) -> sql.Composable:
+    """Was the broken row held back before? Without versions, one that comes back after another is a new case."""
+    lies_there = trusted(in_quarantine(flow))
+    if is_replay or flow.entity.version in flow.mapping:
+        return lies_there
+    waits = trusted(in_quarantine(flow, "q.state in ('open', 'rejected')"))
+    return sql.SQL("({} or ({} and {}))").format(waits, lies_there, known)
 
 
 def count_sorted(connection: psycopg.Connection, flow: Flow, load: Load, kind: str) -> list[tuple[str, int, Decimal]]:
@@ -84,7 +97,7 @@ def _compare_with_gate(connection: psycopg.Connection, request: PublishRequest) 
 
 
 def _known(connection: psycopg.Connection, flow: Flow) -> sql.Composable:
-    """Is the row in ``raw`` already? Versioned rows: in any version; others: as the latest one."""
+    """Is the row in ``raw`` already, and not deleted since? Versioned rows: in any version; others: as the latest."""
     table = sql.Identifier("raw", flow.entity.name)
     row = connection.execute(
         sql.SQL("select exists (select from {} where source_system = %s)").format(table), [flow.system]
@@ -94,9 +107,10 @@ def _known(connection: psycopg.Connection, flow: Flow) -> sql.Composable:
     if flow.entity.version in flow.mapping:
         return sql.SQL(
             "exists (select from {} as r where r._key_hash = s._key_hash and r._row_hash = s._row_hash"
-            " and r.source_system = {})"
-        ).format(table, sql.Literal(flow.system))
+            " and r.source_system = {} and {})"
+        ).format(table, sql.Literal(flow.system), still_stands(flow))
     return sql.SQL(
-        "(select r._row_hash from {} as r where r._key_hash = s._key_hash and r.source_system = {}"
+        "(select case when not r._deleted then r._row_hash end from {} as r"
+        " where r._key_hash = s._key_hash and r.source_system = {}"
         " order by r._published_at desc, r._load_id desc limit 1) = s._row_hash"
     ).format(table, sql.Literal(flow.system))

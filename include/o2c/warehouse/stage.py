@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -10,14 +11,19 @@ from psycopg import sql
 
 from o2c.contracts.expressions import compile_condition
 from o2c.contracts.flow import Flow
-from o2c.errors import FatalSourceError, LoadNotClosed, UsageError
+from o2c.errors import LoadNotClosed, SchemaDrift, UsageError
+from o2c.warehouse.cursor import cursor_to
 from o2c.warehouse.landing import Landed, money_source
 from o2c.warehouse.ledger import Load
 from o2c.warehouse.mapping_sql import TypedColumn, literal, typed_columns
+from o2c.warehouse.marks import MARKS, Marked, mark_rows
+from o2c.warehouse.meter import Totals
 from o2c.warehouse.session import trusted
 
 SEPARATOR = "E'\\x1f'"
 NOTHING = "E'\\x1e'"
+# Fewer values than this may all be wrong by accident.
+_ENOUGH_TO_TELL = 3
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def create_stage(connection: psycopg.Connection, flow: Flow, load: Load, landed:
     filtered = sql.Composed([source, _where(flow, landed)])
     clean = _create_typed(connection, flow, load, columns, filtered)
     rows, amounts, unparsed = _check_values(connection, flow, load, columns, None if clean else filtered)
-    marked = _mark_rows(connection, flow, load, rows, unparsed, filtered)
+    marked = mark_rows(connection, flow, load, Marked(rows, unparsed, landed), filtered)
     _create_view(connection, flow, load, unparsed, marked)
     if unparsed:
         amounts = _sums(connection, flow, load.stage_table)
@@ -55,7 +61,7 @@ def create_stage(connection: psycopg.Connection, flow: Flow, load: Load, landed:
     else:
         counted_rows, counted = rows, amounts
     _compare(flow, landed, counted_rows, counted)
-    return Staged(rows, landed.totals.rows - rows, amounts, _cursor_to(connection, flow, load, landed))
+    return Staged(rows, landed.totals.rows - rows, amounts, cursor_to(connection, flow, load, landed))
 
 
 def amount_and_currency(flow: Flow) -> tuple[str, str]:
@@ -72,7 +78,7 @@ def _create_typed(
     table = sql.Identifier("landing", load.typed_table)
     for strict in (True, False):
         statement = sql.SQL("create materialized view {} as select {} from {}").format(
-            table, trusted(_select(flow, columns, strict)), source
+            table, trusted(typed_select(flow, columns, strict)), source
         )
         try:
             with connection.transaction():
@@ -92,19 +98,26 @@ def _create_typed(
     raise AssertionError("the careful way returns or raises")
 
 
-def _select(flow: Flow, columns: list[TypedColumn], strict: bool) -> str:
+def typed_select(flow: Flow, columns: list[TypedColumn], strict: bool) -> str:
+    """SQL of what a landed row becomes: its number, its canonical columns, ``_key_hash`` and ``_row_hash``."""
     by_name = {column.name: column for column in columns}
     values = [f'{column.strict if strict else column.value} as "{column.name}"' for column in columns]
     texts = ", ".join(f"coalesce({by_name[name].text}, {NOTHING})" for name in flow.mapping)
-    key = ", ".join([literal(flow.system), *(f"coalesce({by_name[name].text}, {NOTHING})" for name in flow.entity.key)])
     return ", ".join(
         [
             "_row",
             *values,
-            f"hashtextextended(concat_ws({SEPARATOR}, {key}), 0) as _key_hash",
+            f"{key_hash(flow, columns)} as _key_hash",
             f"sha256(convert_to(concat_ws({SEPARATOR}, {texts}), 'UTF8')) as _row_hash",
         ]
     )
+
+
+def key_hash(flow: Flow, columns: list[TypedColumn]) -> str:
+    """SQL of the hash that stands for a record: its source system and the texts of its key."""
+    by_name = {column.name: column for column in columns}
+    key = ", ".join([literal(flow.system), *(f"coalesce({by_name[name].text}, {NOTHING})" for name in flow.entity.key)])
+    return f"hashtextextended(concat_ws({SEPARATOR}, {key}), 0)"
 
 
 def _check_values(
@@ -130,56 +143,9 @@ def _check_values(
         texts = ", ".join(["count(*)", *(f"count({column.text})" for column in checked)])
         row = connection.execute(sql.SQL("select {} from {}").format(trusted(texts), source)).fetchone()
         arrived = list(row or ())[1:]
+        _check_types(flow, checked, arrived, counts)
     unparsed = [column for column, before, after in zip(checked, arrived, counts, strict=True) if before != after]
     return totals[0], {row[0]: row[1] for row in by_currency}, unparsed
-
-
-def _mark_rows(
-    connection: psycopg.Connection,
-    flow: Flow,
-    load: Load,
-    rows: int,
-    unparsed: list[TypedColumn],
-    source: sql.Composed,
-) -> bool:
-    """Keep the marks of rows with texts that are no value, or with a key that comes more than once."""
-    typed = sql.Identifier("landing", load.typed_table)
-    distinct = connection.execute(sql.SQL("select count(distinct _key_hash) from {}").format(typed)).fetchone()
-    repeated = distinct is not None and distinct[0] != rows
-    if not unparsed and not repeated:
-        return False
-    connection.execute(
-        sql.SQL(
-            "create table {} as select _row, _unparsed, _repeat from ({}) as u full join ({}) as r using (_row)"
-        ).format(
-            sql.Identifier("landing", load.marks_table), _unparsed_rows(unparsed, source), _repeated_rows(flow, typed)
-        )
-    )
-    return True
-
-
-def _unparsed_rows(unparsed: list[TypedColumn], source: sql.Composed) -> sql.Composed:
-    names = ", ".join(f"case when {column.invalid} then {literal(column.name)} end" for column in unparsed)
-    return sql.SQL(
-        "select * from (select _row, array_remove(array[{}]::text[], null) as _unparsed from {}) as n"
-        " where _unparsed <> '{{}}'"
-    ).format(trusted(names), source)
-
-
-def _repeated_rows(flow: Flow, typed: sql.Identifier) -> sql.Composed:
-    """Copies of a row are duplicates; rows that contradict each other under one key are in conflict.
-
-    Several versions of one record in one window are no contradiction when their version differs.
-    """
-    versions = f', "{flow.entity.version}"' if flow.entity.version in flow.mapping else ""
-    return sql.SQL(
-        "select _row, case when copy > 1 then 'duplicate' else 'conflict' end as _repeat from ("
-        "select s._row, row_number() over (partition by s._key_hash, s._row_hash order by s._row) as copy,"
-        " min(s._row_hash) over (partition by s._key_hash{versions}) <>"
-        " max(s._row_hash) over (partition by s._key_hash{versions}) as differs from {typed} as s"
-        " inner join (select _key_hash from {typed} group by _key_hash having count(*) > 1) as k using (_key_hash)"
-        ") as ranked where copy > 1 or differs"
-    ).format(versions=trusted(versions), typed=typed)
 
 
 def _create_view(
@@ -192,7 +158,7 @@ def _create_view(
         else f't."{name}"'
         for name in flow.entity.columns
     ]
-    marks = "m._unparsed, m._repeat" if marked else "null::text[] as _unparsed, null::text as _repeat"
+    marks = ", ".join(f"m.{name}" if marked else f"null::{kind} as {name}" for name, kind in MARKS.items())
     join = sql.SQL(" left join {} as m using (_row)").format(sql.Identifier("landing", load.marks_table))
     connection.execute(
         sql.SQL("create view {} as select _row, {}, t._key_hash, t._row_hash, {} from {} as t{}").format(
@@ -203,6 +169,21 @@ def _create_view(
             join if marked else sql.SQL(""),
         )
     )
+
+
+def _check_types(flow: Flow, columns: list[TypedColumn], arrived: list[int], counts: list[int]) -> None:
+    """Rows with a text that is no value are held back one by one; a column without any value has another type."""
+    for column, texts, values in zip(columns, arrived, counts, strict=True):
+        if values == 0 and texts >= _ENOUGH_TO_TELL:
+            kind, source = flow.entity.columns[column.name].type, "', '".join(flow.mapping[column.name].sources)
+            raise SchemaDrift(
+                f"None of the {texts} values of the column '{source}' is a {kind}: it has another type or format.",
+                change="retyped",
+                column=flow.mapping[column.name].sources[0],
+                detail=f"no value is a {kind}",
+                where=flow.where("mapping", column.name),
+                next_step="Ask the source's owner, or correct the mapping or source.format (decimal, thousands, date).",
+            )
 
 
 def _sums(connection: psycopg.Connection, flow: Flow, table: str) -> dict[str, Decimal]:
@@ -218,12 +199,18 @@ def _where(flow: Flow, landed: Landed) -> sql.Composable:
     if not condition:
         return sql.SQL("")
     try:
-        text = compile_condition(condition, landed.columns)
+        in_sql = {column: f"coalesce({name}, '')" for column, name in landed.columns.items()}
+        text = compile_condition(condition, landed.columns, in_sql)
     except UsageError as error:
         raise UsageError(error.what, where=flow.where("source", "where"), next_step=error.next_step) from None
-    for column, name in landed.columns.items():
-        text = text.replace(f'"{column}"', f"coalesce({name}, '')")
     return sql.SQL(" where ") + trusted(text)
+
+
+def landed_totals(connection: psycopg.Connection, flow: Flow, landed: Landed) -> Totals:
+    """Rows and sums by currency of the rows that lie in the landed table now, whatever was read."""
+    columns = typed_columns(flow, landed.columns)
+    rows, amounts = _landed_totals(connection, flow, columns, sql.Identifier("landing", landed.table))
+    return Totals(rows, defaultdict(Decimal, amounts))
 
 
 def _landed_totals(
@@ -262,26 +249,6 @@ def _compare(flow: Flow, landed: Landed, rows: int, amounts: dict[str, Decimal])
                 where=flow.name,
                 next_step="Check how the source writes numbers (source.format decimal, thousands).",
             )
-
-
-def _cursor_to(connection: psycopg.Connection, flow: Flow, load: Load, landed: Landed) -> tuple[str, ...] | None:
-    if not flow.cursor or not landed.copied_rows:
-        return load.cursor
-    time, key = (landed.columns[name] for name in flow.cursor)
-    query = sql.SQL(
-        "select {time}, coalesce({key}, '') from {table} where {time} is not null"
-        " order by {time}::timestamptz desc, {key} desc limit 1"
-    ).format(time=sql.Identifier(time), key=sql.Identifier(key), table=sql.Identifier("landing", load.landing_table))
-    try:
-        row = connection.execute(query).fetchone()
-    except psycopg.DataError as error:
-        raise FatalSourceError(
-            f"The cursor column '{flow.cursor[0]}' holds a value that is no timestamp: {error.diag.message_primary}.",
-            reason="schema_drift",
-            where=flow.where("source", "cursor"),
-            next_step="Choose a column that is always a timestamp.",
-        ) from None
-    return tuple(str(value) for value in row) if row else load.cursor
 
 
 def drop_landing(connection: psycopg.Connection, load: Load) -> None:

@@ -62,11 +62,16 @@ def _create_indexes(connection: psycopg.Connection, entity: Entity) -> None:
 def indexes_rebuilt(connection: psycopg.Connection, entity: Entity) -> Iterator[None]:
     """Build the indexes after the first rows instead of row by row: a third of the cost of a first load.
 
-    Only while the table is empty, when nobody can be looking for anything in it.
+    Only while the table is empty, when nobody can be looking for anything in it, and for who owns it.
     """
     table = sql.Identifier("raw", entity.name)
-    filled = connection.execute(sql.SQL("select exists (select from {})").format(table)).fetchone()
-    if filled and filled[0]:
+    filled_or_foreign = connection.execute(
+        sql.SQL(
+            "select exists (select from {table}) or not pg_has_role(c.relowner, 'usage') from pg_class as c"
+            " where c.oid = {name}::regclass"
+        ).format(table=table, name=sql.Literal(f'raw."{entity.name}"'))
+    ).fetchone()
+    if filled_or_foreign and filled_or_foreign[0]:
         yield
         return
     for name, _ in _INDEXES:

@@ -1,4 +1,4 @@
--- Per flow: how its newest load ended, and its last published load.
+-- Per flow: how its newest load ended, and its last published load. Tombstones are no rows that came in.
 select
     newest.flow,
     newest.source_system,
@@ -17,11 +17,14 @@ select
 from (select distinct on (flow) * from ops.load order by flow, started_at desc, load_id desc) as newest
 left join lateral (
     select * from ops.load_ledger as l
-    where l.flow = newest.flow
+    where l.flow = newest.flow and l.kind <> 'reconcile'
     order by l.published_at desc, l.load_id desc
     limit 1
 ) as ledger on true
 left join (
-    select flow, count(*) as loads, sum(published_rows) as published_rows from ops.load_ledger group by flow
+    select flow, count(*) as loads, sum(published_rows) as published_rows
+    from ops.load_ledger
+    where kind <> 'reconcile'
+    group by flow
 ) as so_far on newest.flow = so_far.flow
 order by newest.source_system collate "C", newest.flow collate "C"

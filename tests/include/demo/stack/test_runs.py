@@ -22,7 +22,14 @@ def at(text: str) -> datetime:
 
 
 SYNCED = [run(dag_id, "10:00:00") for dag_id in ("sync_crm", "sync_erp", "sync_payments")]
-ALL = [*SYNCED, run("build_warehouse", "10:01:00"), run("publish_reports", "10:02:00")]
+MAINTAINED = run("maintain_warehouse", "10:00:00")
+ALL = [
+    *SYNCED,
+    MAINTAINED,
+    run("watch_loads", "10:00:00"),
+    run("build_warehouse", "10:01:00"),
+    run("publish_reports", "10:02:00"),
+]
 
 
 class FakeApi:
@@ -122,7 +129,15 @@ def test_the_number_of_runs_per_dag(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_consumers_are_unpaused_before_producers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     api = FakeApi([])
     runs.unpause(watch(api, tmp_path, None, monkeypatch))
-    assert api.unpaused == ["publish_reports", "build_warehouse", "sync_crm", "sync_erp", "sync_payments"]
+    assert api.unpaused == [
+        "publish_reports",
+        "build_warehouse",
+        "sync_crm",
+        "sync_erp",
+        "sync_payments",
+        "maintain_warehouse",
+        "watch_loads",
+    ]
 
 
 def test_a_dag_file_that_cannot_be_read_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,12 @@ import ipaddress
 import json
 import socket
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from contextlib import closing
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import formatdate
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import urljoin
 
@@ -255,6 +258,54 @@ def test_a_silent_server_is_given_up(server: crm_server.CrmServer, time: Time) -
     assert time.slept == [1]
 
 
+@pytest.mark.parametrize("kind", ["drip", "drip_body"])
+def test_a_dripping_answer_ends_with_the_deadline(server: crm_server.CrmServer, kind: str) -> None:
+    # A byte every 20 ms never runs into the timeout of 5 s, and would take a minute in all.
+    server.faults.add(kind, times=9, seconds=0.02)
+    limits = {"timeout": "5", "deadline": "0.4", "backoff": "0.01"}
+    began = monotonic()
+    with pytest.raises(SourceError, match="did not deliver within 0.4 s"):
+        for part in salesforce.extract(request(server, extra=limits)):
+            list(part.blocks)
+    assert monotonic() - began < 3
+
+
+def test_a_wait_that_is_asked_for_as_an_instant_is_counted_from_the_servers_clock(
+    server: crm_server.CrmServer, time: Time
+) -> None:
+    asked = formatdate(datetime.now(UTC).timestamp() + 90, usegmt=True)
+    server.faults.add("rate_limit", retry_after=asked)
+    assert len(run(request(server), time)) == 24
+    (slept,) = time.slept
+    assert 85 <= slept <= 90
+
+
+@pytest.mark.parametrize("retry_after", ["soon", "-5", "1.5", ""])
+def test_a_hint_that_says_nothing_is_not_followed(
+    server: crm_server.CrmServer, time: Time, retry_after: str
+) -> None:
+    server.faults.add("rate_limit", retry_after=retry_after)
+    assert len(run(request(server), time)) == 24 and time.slept == [1]
+
+
+def test_pages_that_shift_while_they_are_read_are_noticed(server: crm_server.CrmServer, time: Time) -> None:
+    # One record comes twice and one never: the number of records is right all the same.
+    server.faults.add("shift", after=1)
+    with pytest.raises(SourceError, match="the pages shift") as failed:
+        run(request(server), time)
+    assert not isinstance(failed.value, FatalSourceError)
+
+
+def test_ties_of_the_cursor_are_read_to_the_last(server: crm_server.CrmServer, directory: Path, time: Time) -> None:
+    stamp = "2025-01-08T10:00:00.000+0000"
+    lines = [f'{{"Id": "006{number:05}", "Name": "x", "SystemModstamp": "{stamp}"}}\n' for number in range(2_500)]
+    (directory / "Opportunity.jsonl").write_text("".join(lines))
+    source = {"fields": ["Id", "Name"]}
+    for cursor in (None, ("2025-01-08T10:00:00.000+0000", "00602499")):
+        found = run(request(server, source=source, cursor=cursor, extra={"page_size": "1000"}), time)
+        assert ids(found) == [f"006{number:05}" for number in range(2_500)]
+
+
 def test_nobody_listening_is_a_clear_error(server: crm_server.CrmServer, time: Time) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -382,3 +433,16 @@ def test_a_pretty_page_stays_one_line() -> None:
 )
 def test_what_is_no_page(body: bytes) -> None:
     assert salesforce._page(body) is None
+
+
+def test_the_key_list_pages_over_all_living_records(server: crm_server.CrmServer, time: Time) -> None:
+    wanted = request(
+        server, cursor=("2025-01-05T10:00:00.000+0000", "006"), amount="Amount", currency="CurrencyIsoCode"
+    )
+    with closing(salesforce.list_keys(wanted, ["Id", "SystemModstamp"])) as parts:  # type: ignore[type-var]
+        part = next(parts)
+        found, control = records(b"".join(part.blocks)), part.control()
+    assert sorted(ids(found)) == [f"006{number:03}" for number in range(TOTAL) if number != 7]
+    assert all(record.keys() == {"attributes", "Id", "SystemModstamp"} for record in found)
+    assert control == ControlTotals(TOTAL - 1)
+    assert part.origin["query"] == "SELECT Id, SystemModstamp FROM Opportunity"

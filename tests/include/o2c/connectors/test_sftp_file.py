@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import asyncssh
@@ -204,6 +205,22 @@ def test_a_cut_at_any_tenth_fails_and_the_next_run_succeeds(
     assert not isinstance(cut.value, FatalSourceError)
     (part,) = [(part.name, b"".join(part.blocks)) for part in sftp_file.extract(request(server))]
     assert part == ("a.xml", content)
+
+
+def test_a_server_that_answers_too_slowly_is_cut_off(server: sftp_server.SftpServer, folder: Path) -> None:
+    (folder / "a.xml").write_bytes(b"x" * 2_000_000)
+    server.faults.on_read = lambda path, offset: sleep(0.1)  # 6 s in all, and each answer in time
+    began = monotonic()
+    with pytest.raises(SourceError, match="did not deliver within 0.5 s"):
+        for part in sftp_file.extract(request(server, extra={"deadline": "0.5"})):
+            list(part.blocks)
+    assert monotonic() - began < 3
+
+
+@pytest.mark.parametrize("deadline", ["soon", "0", "-1"])
+def test_a_deadline_is_a_number_of_seconds(server: sftp_server.SftpServer, deadline: str) -> None:
+    with pytest.raises(UsageError, match="no number of seconds"):
+        list(sftp_file.extract(request(server, extra={"deadline": deadline})))
 
 
 def test_the_connection_closes_with_the_iterator(

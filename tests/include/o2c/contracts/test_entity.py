@@ -90,6 +90,7 @@ def test_rules_are_derived_from_columns(write: Write) -> None:
         "country:country_code",
         "type:weight",
         "type:updated_at",
+        "no_card_number",
         "unique_key",
         "weight > 0",
     ]

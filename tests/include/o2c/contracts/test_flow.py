@@ -128,6 +128,13 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("source.cursor", "at", "source.cursor", "a time and an id"),
     ("source.overlap", "20 minutes", "source.overlap", "no duration"),
     ("source.overlap", 20, "source.overlap", "no duration"),
+    ("source.deletes", "daily", "source.deletes.scan", "scan for deletes"),
+    ("source.deletes", {}, "source.deletes.scan", "scan for deletes"),
+    ("source.deletes", {"scan": "hourly"}, "source.deletes.scan", "scan for deletes"),
+    ("source.deletes", {"scan": "daily", "at": "2am"}, "source.deletes.at", "'at' is not known"),
+    ("source.deletes", {"scan": "daily", "most": "20%"}, "source.deletes.most", "no share"),
+    ("source.deletes", {"scan": "daily", "most": 0}, "source.deletes.most", "no share"),
+    ("source.deletes", {"scan": "daily", "most": 101}, "source.deletes.most", "no share"),
     ("mapping", ["id"], "mapping", "mapping"),
     ("mapping", None, "mapping", "'receipt_id' is not mapped"),
     ("mapping.colour", "red", "mapping.colour", "'colour' is no column"),
@@ -159,6 +166,14 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("retry.jitter", 1, "retry", "three keys"),
     ("monitoring.owner", ..., "monitoring", "three keys"),
     ("monitoring.freshness", "soon", "monitoring.freshness", "no duration"),
+    ("monitoring.alert", "shout", "monitoring.alert", "page, mail, log"),
+    ("monitoring.escalate", "1h", "monitoring", "three keys"),
+    ("monitoring.quarantine", 5, "monitoring.quarantine", "{EUR: 1000}"),
+    ("monitoring.quarantine", {}, "monitoring.quarantine", "{EUR: 1000}"),
+    ("monitoring.quarantine", {"amount": 5}, "monitoring.quarantine.amount", "{EUR: 1000}"),
+    ("monitoring.quarantine", {"amount": {"EURO": 5}}, "monitoring.quarantine.amount", "{EUR: 1000}"),
+    ("monitoring.quarantine", {"amount": {"EUR": -5}}, "monitoring.quarantine.amount", "{EUR: 1000}"),
+    ("monitoring.quarantine", {"age": "old"}, "monitoring.quarantine.age", "20m, 2s, 1h or 7d"),
 ]
 
 

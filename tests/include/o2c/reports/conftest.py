@@ -355,10 +355,11 @@ def _fill_operations(connection: psycopg.Connection, facts: Facts) -> None:
     insert(connection, "ops.load_ledger_total", [row for row in money if row["currency_code"]])
     gates = [{key: row[key] for key in row if key not in ("flow", "state")} for row in facts.gates]
     insert(connection, "ops.gate_result", gates)
-    extra = {"source_system": "erp", "payload": "{}", "landing_row": 1, "row_hash": b"x"}
+    extra = {"source_system": "erp", "payload": "{}", "row_hash": b"x"}
     records = [row | extra | {"rules": [row["rules"]]} for row in facts.quarantine_records]
-    for record in records:
+    for number, record in enumerate(records, start=1):
         del record["record_id"]
+        record |= {"origin_load_id": record["load_id"], "landing_row": number}
     insert(connection, "quarantine.record", records)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +26,20 @@ def test_csv_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.replace("\r\n", "\n") == (
         'name,amount,day,at\n"a, [b]",1234567.10,2026-02-28,2026-02-28 09:30:00+00:00\n,NaN,,\n'
     )
+
+
+def test_no_cell_of_csv_is_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = ["=cmd()", "+1-2", "-2+3", "@SUM(A1)", "\t=1", "\r=1"]
+    harmless = ["-5", "+49", "-1.50", "a=b", "", "'x"]
+    show_rows(["=head"], [(text,) for text in [*hostile, *harmless]] + [(Decimal("-5.10"),), (-7,)], Format.csv)
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert [row[0] if row else "" for row in rows] == [
+        "'=head",
+        *(f"'{text}" for text in hostile),
+        *harmless,
+        "-5.10",
+        "-7",
+    ]
 
 
 def test_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
