@@ -11,6 +11,8 @@ STAMP := $(VENV)/.installed
 RUN := PYTHONPATH=include exec $(PYTHON)
 WORKERS ?= 2
 ROWS ?= 1000000
+SEEDS ?= 1
+FAULTS ?= 500
 BAD ?= 0
 
 .PHONY: help
@@ -38,7 +40,7 @@ down: env ## stop what 'make up' started; its data stay
 
 .PHONY: test
 test: env lint ## linters and all tests
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: lint
 lint: env ## linters and type checker; they change nothing
@@ -51,6 +53,11 @@ lint: env ## linters and type checker; they change nothing
 .PHONY: bench-load
 bench-load: env ## one big CSV load against psql \copy of the same file; ROWS=1000000 BAD=0 bad rows
 	@$(RUN) tests/performance/bench_load.py --rows $(ROWS) --bad $(BAD)
+
+.PHONY: chaos
+chaos: env ## faults of 26 kinds in a random order, checked after each; SEEDS=1 FAULTS=500 SEED= KINDS= WRITE=page
+	@PYTHONPATH=include:tests/faults exec $(PYTHON) -m chaos --seeds $(SEEDS) --faults $(FAULTS) --jobs $(WORKERS) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds $(KINDS)) $(if $(WRITE),--write $(WRITE))
 
 .PHONY: format
 format: env ## let ruff format the Python code

@@ -62,7 +62,8 @@ begin
     if used <> '{}' then
         -- Evidence refuses to be truncated; what is left between two tests is none.
         for place in select format('%I.%I', n.nspname, c.relname)
-            from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_namespace as n on n.oid = c.relnamespace
+            from pg_trigger as t join pg_class as c on c.oid = t.tgrelid
+                join pg_namespace as n on n.oid = c.relnamespace
             where t.tgname = 'keep_as_recorded'
                 and (n.nspname <> 'raw' or format('%I.%I', n.nspname, c.relname) = any (used))
         loop
@@ -70,7 +71,8 @@ begin
         end loop;
         execute format('truncate %s restart identity cascade', array_to_string(used, ', '));
         for place in select format('%I.%I', n.nspname, c.relname)
-            from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_namespace as n on n.oid = c.relnamespace
+            from pg_trigger as t join pg_class as c on c.oid = t.tgrelid
+                join pg_namespace as n on n.oid = c.relnamespace
             where t.tgname = 'keep_as_recorded' and t.tgenabled = 'D'
         loop
             execute format('alter table %s enable always trigger keep_as_recorded', place);
@@ -295,7 +297,10 @@ class Warehouse:
                 " 'file_delivery') order by 1"
             )
         ]
-        return {table: self.rows(f"select (to_jsonb(t) - 'last_seen_at')::text from {table} as t order by 1") for table in tables}
+        return {
+            table: self.rows(f"select (to_jsonb(t) - 'last_seen_at')::text from {table} as t order by 1")
+            for table in tables
+        }
 
 
 @pytest.fixture(scope="session")

@@ -54,13 +54,6 @@ APPLICATIONS = [
 CONTROL_ACCOUNT = {"2025-12-31": 400, "2026-01-31": 2200, "2026-02-28": 2200, "2026-03-31": 2500}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs them all: the golden ledger is built once."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("dbt"))
-
-
 @dataclasses.dataclass
 class Marts:
     """A warehouse with built marts, and the dbt project that builds them."""

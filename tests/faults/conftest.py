@@ -14,13 +14,6 @@ if str(FOLDER) not in sys.path:
     sys.path.insert(0, str(FOLDER))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs them all: the laboratory is opened once."""
-    for item in items:
-        if item.path.parent == FOLDER:
-            item.add_marker(pytest.mark.xdist_group("faults"))
-
-
 @pytest.fixture(scope="session")
 def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Where worlds are made, with the seed of the fixed sample."""

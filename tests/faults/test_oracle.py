@@ -29,7 +29,7 @@ def kinds(world: Any) -> set[str]:
     return {violation.kind for violation in oracle.balance(world)}
 
 
-def spoil(world: Any, table: str, statement: str) -> Callable[[], None]:
+def spoil(world: Any, statement: str) -> Callable[[], None]:
     """Change something that nobody may change, in a copy of the database; returns how to undo it."""
     laboratory, name = world.laboratory, world.database
     copy = f"spoiled_{name}"
@@ -37,6 +37,7 @@ def spoil(world: Any, table: str, statement: str) -> Callable[[], None]:
     laboratory.copy_database(copy, name)
     world.database = copy
     with psycopg.connect(world.superuser()) as connection:
+        table = next(word for word in statement.split() if "." in word)
         connection.execute(f"alter table {table} disable trigger all")
         assert connection.execute(statement).rowcount > 0
 
@@ -53,32 +54,55 @@ def test_a_world_without_a_fault_holds(loaded: Any) -> None:
     assert oracle.balance(loaded) == []
 
 
-INSERT_AGAIN = "insert into raw.receipt select * from raw.receipt where receipt_id = 'REC0001'"
+LAST = "(select max(load_id) from ops.load_ledger)"
 CASES = {
-    "a row is gone": ("raw.receipt", "delete from raw.receipt where receipt_id = 'REC0001'", "lost"),
-    "a row stands twice": ("raw.receipt", INSERT_AGAIN, "doubled"),
-    "a row of a file stands twice": (
-        "raw.bank_line", "insert into raw.bank_line select * from raw.bank_line where entry_number = 1", "doubled",
+    "a row is gone": ("delete from raw.receipt where receipt_id = 'REC0001'", "lost"),
+    "a row stands twice": (
+        "insert into raw.receipt select * from raw.receipt where receipt_id = 'REC0001'",
+        "doubled",
     ),
-    "an amount is changed": ("raw.invoice", "update raw.invoice set total_amount = total_amount + 0.01 where invoice_id = 'INV0001'", "unbalanced"),
-    "a currency is changed": ("raw.invoice", "update raw.invoice set currency_code = 'CHF' where invoice_id = 'INV0001'", "unbalanced"),
-    "a held row is gone": ("quarantine.record", "delete from quarantine.record where entity = 'receipt'", "lost"),
-    "a held amount is changed": ("quarantine.record", "update quarantine.record set amount = 0 where entity = 'receipt'", "unbalanced"),
-    "a row belongs to no load": ("raw.receipt", "update raw.receipt set _load_id = 'L999999999' where receipt_id = 'REC0001'", "doubled"),
-    "the ledger is changed": ("ops.load_ledger", "update ops.load_ledger set duplicate_rows = duplicate_rows + 1, source_rows = source_rows + 1", "unbalanced"),
-    "the ledger's money is changed": ("ops.load_ledger_total", "update ops.load_ledger_total set duplicate_amount = duplicate_amount + 1, source_amount = source_amount + 1 where duplicate_amount > 0", "unbalanced"),
-    "the cursor has run ahead": ("ops.watermark", "update ops.watermark set cursor_values = jsonb_build_array('2030-01-01 00:00:00+00', 'x')", "lost"),
-    "the cursor is nobody's": ("ops.watermark", "update ops.watermark set load_id = 'L999999999'", "unbalanced"),
-    "an event is changed": ("ops.evidence", "update ops.evidence set body = '{}' where sequence = 3", "unbalanced"),
-    "an event is gone": ("ops.evidence", "delete from ops.evidence where sequence = 3", "unbalanced"),
-    "a load calls itself published": ("ops.load", "update ops.load set state = 'failed' where load_id = (select max(load_id) from ops.load_ledger)", "unbalanced"),
-}  # fmt: skip
+    "a row of a file stands twice": (
+        "insert into raw.bank_line select * from raw.bank_line where entry_number = 1",
+        "doubled",
+    ),
+    "an amount is changed": (
+        "update raw.invoice set total_amount = total_amount + 0.01 where invoice_id = 'INV0001'",
+        "unbalanced",
+    ),
+    "a currency is changed": (
+        "update raw.invoice set currency_code = 'CHF' where invoice_id = 'INV0001'",
+        "unbalanced",
+    ),
+    "a held row is gone": ("delete from quarantine.record where entity = 'receipt'", "lost"),
+    "a held amount is changed": ("update quarantine.record set amount = 0 where entity = 'receipt'", "unbalanced"),
+    "a row belongs to no load": (
+        "update raw.receipt set _load_id = 'L999999999' where receipt_id = 'REC0001'",
+        "doubled",
+    ),
+    "the ledger is changed": (
+        "update ops.load_ledger set duplicate_rows = duplicate_rows + 1, source_rows = source_rows + 1",
+        "unbalanced",
+    ),
+    "the ledger's money is changed": (
+        "update ops.load_ledger_total set duplicate_amount = duplicate_amount + 1, source_amount = source_amount + 1"
+        " where duplicate_amount > 0",
+        "unbalanced",
+    ),
+    "the cursor has run ahead": (
+        "update ops.watermark set cursor_values = jsonb_build_array('2030-01-01 00:00:00+00', 'x')",
+        "lost",
+    ),
+    "the cursor is nobody's": ("update ops.watermark set load_id = 'L999999999'", "unbalanced"),
+    "an event is changed": ("update ops.evidence set body = '{}' where sequence = 3", "unbalanced"),
+    "an event is gone": ("delete from ops.evidence where sequence = 3", "unbalanced"),
+    "a load denies its publication": (f"update ops.load set state = 'failed' where load_id = {LAST}", "unbalanced"),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_oracle_sees(loaded: Any, name: str) -> None:
-    table, statement, kind = CASES[name]
-    undo = spoil(loaded, table, statement)
+    statement, kind = CASES[name]
+    undo = spoil(loaded, statement)
     try:
         assert kind in kinds(loaded)
     finally:
@@ -87,7 +111,9 @@ def test_the_oracle_sees(loaded: Any, name: str) -> None:
 
 def test_the_oracle_sees_a_row_that_never_came(loaded: Any) -> None:
     with loaded.connected(loaded.erp_url) as connection:
-        connection.execute("update erp.cash_receipt set updated_at = updated_at + interval '1 day' where id = 'REC0001'")
+        connection.execute(
+            "update erp.cash_receipt set updated_at = updated_at + interval '1 day' where id = 'REC0001'"
+        )
         try:
             assert kinds(loaded) == {"lost"}
         finally:
@@ -120,7 +146,7 @@ def test_the_checksum_sees_content_and_nothing_volatile(loaded: Any, statement: 
     from chaos import checksum, oracle
 
     before = checksum.of_group(loaded, "erp")
-    undo = spoil(loaded, "raw.receipt", statement)
+    undo = spoil(loaded, statement)
     try:
         found = oracle.compare(before, checksum.of_group(loaded, "erp"))
         assert {violation.what.split()[0] for violation in found} == differs

@@ -50,7 +50,10 @@ def test_statements_that_follow_each_other_pass(warehouse: Any, statements: Any,
     put("2", statement(9, 90, 95), statement(8, 120, 90), statement(4, 6, 7, account=other))
     load = warehouse.load(statements)
     assert load.rows["published"] == 3
-    rule = "select on_fail, evaluated_rows, unexpected_rows, is_success from ops.gate_result where load_id = %s and rule = %s"
+    rule = (
+        "select on_fail, evaluated_rows, unexpected_rows, is_success from ops.gate_result"
+        " where load_id = %s and rule = %s"
+    )
     assert warehouse.rows(rule, load.load_id, "continuity") == [("stop", 3, 0, True)]
 
 

@@ -87,9 +87,7 @@ def test_a_transaction_that_writes_only_after_the_reading_counts_as_open(
     assert rows(warehouse.load(flow)) == (1, 1)
 
 
-def test_the_cursor_moves_on_when_nobody_is_writing(
-    warehouse: Any, erp: psycopg.Connection, make_flow: Any
-) -> None:
+def test_the_cursor_moves_on_when_nobody_is_writing(warehouse: Any, erp: psycopg.Connection, make_flow: Any) -> None:
     flow = make_flow()
     erp.execute("insert into payment (id, changed_at) select n, '2026-03-01'::timestamptz from generate_series(1, 3) n")
     warehouse.load(flow)
@@ -195,9 +193,7 @@ def reader(postgres_server: Any, erp: psycopg.Connection, tmp_path: Any) -> Iter
         connection.execute("drop role shy_reader")
 
 
-def test_what_cannot_be_seen_is_waited_for(
-    erp: psycopg.Connection, second: psycopg.Connection, reader: Any
-) -> None:
+def test_what_cannot_be_seen_is_waited_for(erp: psycopg.Connection, second: psycopg.Connection, reader: Any) -> None:
     second.execute("select now()")  # writes later: even the source knows nothing of it yet
     waited: list[float] = []
 

@@ -15,7 +15,7 @@ AIRFLOW_USERS = ("airflow_admin", "airflow_viewer")
 # A name is no secret.
 NO_SECRETS = ("crm_client_id",)
 PROJECT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

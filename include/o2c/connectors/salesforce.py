@@ -222,7 +222,9 @@ class _Window:
             received += len(page.records)
             ids = {record["Id"] for record in page.records if record.get("Id")}
             if ids & before:
-                raise client.failed("A page begins with records of the page before: the pages shift while they are read.")
+                raise client.failed(
+                    "A page begins with records of the page before: the pages shift while they are read."
+                )
             before = ids
             yield page.body + b"\n"
             if page.records and query.cursor:

@@ -82,9 +82,7 @@ def _in_time(deadline: Deadline, blocks: Iterator[bytes], where: str) -> Iterato
 
 
 @contextmanager
-def _session(
-    connection: Connection, deadline: Deadline, where: str
-) -> Iterator[tuple[paramiko.SFTPClient, str]]:
+def _session(connection: Connection, deadline: Deadline, where: str) -> Iterator[tuple[paramiko.SFTPClient, str]]:
     timeout = float(connection.extra.get("timeout", 30))
     pinned_type, pinned_key = _pinned_key(connection, where)
     transport = _connect(connection, timeout, where)

@@ -124,7 +124,10 @@ def load_entity(path: Path) -> Entity:
         raise document.wrong("The entity is not called like its file.", "entity", expected=path.stem)
     money = data.get("money") or {}
     columns = {name: _column(document, name, spec, money.get("currency")) for name, spec in data["columns"].items()}
-    for section, names in (("key", data["key"]), ("version", [data.get("version")]), ("money", list(money.values())),
+    for section, names in (
+        ("key", data["key"]),
+        ("version", [data.get("version")]),
+        ("money", list(money.values())),
         ("continuity", list((data.get("continuity") or {}).values())),
     ):
         for name in filter(None, names):
@@ -223,7 +226,9 @@ def _column(document: source_text.Document, name: str, spec: Any, default_curren
         raise document.wrong("An enum lists its values, other types do not.", *at, expected="type: enum, values: [...]")
     if "on_unknown" in spec and (spec["type"] != "enum" or spec["on_unknown"] not in ("quarantine", "stop")):
         expected = "quarantine or stop, for an enum"
-        raise document.wrong("An unknown value quarantines its row or stops the load.", *at, "on_unknown", expected=expected)
+        raise document.wrong(
+            "An unknown value quarantines its row or stops the load.", *at, "on_unknown", expected=expected
+        )
     currency = spec.get("currency") or (default_currency or _only_currency(document))
     if spec["type"] == "money" and currency not in document.data["columns"]:
         raise document.wrong("A money column needs its currency beside it.", *at, expected="currency: <column>")

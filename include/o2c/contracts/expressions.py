@@ -27,9 +27,7 @@ _COMPARISONS = frozenset("= <> != < <= > >= ~ !~".split())
 _END = ""
 
 
-def compile_condition(
-    text: str, columns: Collection[str] | None, written_as: Mapping[str, str] | None = None
-) -> str:
+def compile_condition(text: str, columns: Collection[str] | None, written_as: Mapping[str, str] | None = None) -> str:
     """Turn a rule's text into SQL with quoted identifiers.
 
     Args:

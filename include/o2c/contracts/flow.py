@@ -33,6 +33,7 @@ _FORMAT_KEYS = {"csv": {"type", "delimiter", "encoding", "decimal", "thousands",
 _DATE_FORMAT = re.compile(r"^(?=.*%Y)(?=.*%m)(?=.*%d)[^%A-Za-z]*(?:%[Ymd][^%A-Za-z]*){3}$")
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_INDEX_LAG = timedelta(minutes=20)
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 SCANS = ("daily",)
 # Percent of a flow's records that may vanish between two scans before a person has to agree.
@@ -219,6 +220,8 @@ def _check_source(document: source_text.Document) -> None:
         raise document.wrong("File connectors run in mode file, others do not.", "run_mode", expected="file")
     for key in {"overlap", "stable_for"} & set(source):
         _duration(document, "source", key)
+    if source["connector"] == "salesforce" and source.get("cursor"):
+        _check_index_lag(document)
     if "deletes" in source:
         _check_deletes(document, source["deletes"])
     if "format" in source:
@@ -240,6 +243,14 @@ def _check_deletes(document: source_text.Document, spec: Any) -> None:
     most = spec.get("most", _MOST_DELETED)
     if type(most) is not int or not 1 <= most <= 100:
         raise document.wrong("This is no share of the records.", *at, "most", expected="percent, from 1 to 100")
+
+
+def _check_index_lag(document: source_text.Document) -> None:
+    """Salesforce shows a record minutes after it was saved: a window that begins at the cursor misses some."""
+    if "overlap" not in document.data["source"] or _duration(document, "source", "overlap") < _INDEX_LAG:
+        raise document.wrong(
+            "The overlap is shorter than Salesforce's index may lag.", "source", expected="overlap: 20m or more"
+        )
 
 
 def _check_format(document: source_text.Document, spec: Any) -> None:

@@ -50,8 +50,11 @@ def _source(flow: Flow) -> str:
 
 
 def _name(column: Column) -> str:
-    return f"`{column.name}`" + (" *" if column.required else "") + (" (personal)" if column.pii else "") + (
-        " (long number)" if column.long_number else ""
+    return (
+        f"`{column.name}`"
+        + (" *" if column.required else "")
+        + (" (personal)" if column.pii else "")
+        + (" (long number)" if column.long_number else "")
     )
 
 

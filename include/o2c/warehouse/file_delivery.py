@@ -70,8 +70,8 @@ def _write(connection: psycopg.Connection, request: PublishRequest, file: Mappin
         # A content may come back under a fingerprint that it had before.
         "insert into ops.file_delivery (flow, file_name, fingerprint, sha256, bytes, load_id, outcome,"
         " related_load_id, related_file_name) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " on conflict (flow, file_name, fingerprint) do update set sha256 = excluded.sha256, load_id = excluded.load_id,"
-        " outcome = excluded.outcome, related_load_id = excluded.related_load_id,"
+        " on conflict (flow, file_name, fingerprint) do update set sha256 = excluded.sha256,"
+        " load_id = excluded.load_id, outcome = excluded.outcome, related_load_id = excluded.related_load_id,"
         " related_file_name = excluded.related_file_name, last_seen_at = clock_timestamp()",
         [
             request.flow.name,

@@ -20,7 +20,8 @@ TABLES = {
     "payments": ("bank_line", "bank_statement", "processor_payout", "processor_transaction"),
 }
 _COLUMNS = (
-    "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attname"
+    "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+    " order by attname"
 )
 _HELD = (
     "select entity, source_system, flow, rules, source_key, amount, currency_code, payload, state"

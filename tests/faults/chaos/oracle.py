@@ -105,7 +105,9 @@ def _raw_rows(world: World, spec: reading.Spec, load_id: str | None, before: str
     version = f'"{spec.raw_version}"' if spec.raw_version else "null::timestamptz"
     money = f'coalesce("{spec.raw_amount}", 0), "{spec.raw_currency}"' if spec.raw_amount else "0::numeric, ''"
     where = "_load_id = %s" if load_id else "_load_id <= %s"
-    query = f'select array[{key}], {money}, {version} from raw."{spec.entity}" where not _deleted and source_system = %s'
+    query = (
+        f'select array[{key}], {money}, {version} from raw."{spec.entity}" where not _deleted and source_system = %s'
+    )
     rows = world.rows(f"{query} and {where}", spec.system, load_id or before or "Z")
     return [Record(tuple(row[0]), row[1], row[2] or "", row[3]) for row in rows]
 

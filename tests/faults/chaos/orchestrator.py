@@ -29,11 +29,17 @@ DAG = "sync_crm"
 _DAG_FILE = """
 import json
 import os
+import sys
 from pathlib import Path
 
 os.environ.update(json.loads(Path({environ!r}).read_text()))
+sys.path.insert(0, {faults!r})
 
+from chaos.workshop import arm
 from o2c.pipelines.sync import sync_dag
+
+# The worker that this process was forked from has imported everything already.
+arm()
 
 sync_crm = sync_dag("crm", schedule="0 0 1 1 *", owner="chaos", doc=None)
 """
@@ -71,9 +77,16 @@ class Orchestrator:
     def wait_for_task(self, run_id: str, task: str, timeout: float = 60.0) -> psutil.Process:
         """The process that works on a task, once it has reached the failpoint and sleeps."""
         self._until(lambda: self._state(run_id, task) == "running", f"{task} never ran", timeout)
-        found: list[psutil.Process] = []
-        self._until(lambda: bool(found.extend(self.workers()) or found), f"{task} has no process", timeout)
-        return found[0]
+        known: dict[int, float] = {}
+
+        def has_slept() -> bool:
+            # The process of the task before may still be ending; the failpoint sleeps for longer than this.
+            for process in self.workers():
+                known.setdefault(process.pid, time.monotonic())
+            return any(time.monotonic() - since > 3 and psutil.pid_exists(pid) for pid, since in known.items())
+
+        self._until(has_slept, f"{task} has no process", timeout)
+        return max(self.workers(), key=lambda process: time.monotonic() - known.get(process.pid, time.monotonic()))
 
     def workers(self) -> list[psutil.Process]:
         """Processes in which tasks run: children of the executor's workers."""
@@ -91,9 +104,20 @@ class Orchestrator:
         self.supervisor.stop([component])
         self.supervisor.start(airflow.commands(self.plan)[component])
 
+    def restart_the_dead(self) -> None:
+        """What `make up`, or any process manager, does with a component that has ended."""
+        for child in self.supervisor.dead():
+            self.supervisor.stop([child.command.name])
+            self.supervisor.start(child.command)
+
     def wait_until_done(self, run_id: str, timeout: float = 150.0) -> str:
         """The final state of a run."""
-        self._until(lambda: self._run_state(run_id) in ("success", "failed"), f"{run_id} never ended", timeout)
+
+        def has_ended() -> bool:
+            self.restart_the_dead()
+            return self._run_state(run_id) in ("success", "failed")
+
+        self._until(has_ended, f"{run_id} never ended", timeout)
         return self._run_state(run_id)
 
     def tries(self, run_id: str, task: str) -> int:
@@ -127,7 +151,9 @@ def opened(directory: Path, server: Server, world: World) -> Iterator[Orchestrat
     state = State(directory / "orchestrator")
     state.prepare()
     (directory / "dags").mkdir()
-    (directory / "dags" / "sync_crm.py").write_text(_DAG_FILE.format(environ=str(directory / "environ.json")))
+    (directory / "dags" / "sync_crm.py").write_text(
+        _DAG_FILE.format(environ=str(directory / "environ.json"), faults=str(PROJECT / "tests" / "faults"))
+    )
     supervisor = Supervisor(state)
     secrets: dict[str, Any] = load_secrets(state)
     plan = airflow.AirflowPlan(
@@ -142,6 +168,8 @@ def opened(directory: Path, server: Server, world: World) -> Iterator[Orchestrat
         running.api = airflow.wait_until_healthy(supervisor, plan)
         running._until(lambda: any(dag["dag_id"] == DAG for dag in running.api.dags()), "the DAG is not known", 90)
         running.api.unpause(DAG)
+        # The schedule starts a run of its own at once.
+        running._until(lambda: any(run["state"] == "success" for run in running.api.runs(DAG)), "no first run", 120)
         yield running
     finally:
         supervisor.stop_all(patience=3.0)

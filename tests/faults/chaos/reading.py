@@ -166,9 +166,7 @@ def _camt(kind: str, data: bytes) -> Iterator[Record]:
     for statement in ElementTree.fromstring(data).iter(f"{_CAMT}Stmt"):
         number = statement.findtext(f"{_CAMT}Id") or ""
         if kind == "statements":
-            (closing,) = (
-                each for each in statement.iter(f"{_CAMT}Bal") if each.findtext(f".//{_CAMT}Cd") == "CLBD"
-            )
+            (closing,) = (each for each in statement.iter(f"{_CAMT}Bal") if each.findtext(f".//{_CAMT}Cd") == "CLBD")
             yield _money((number,), closing)
         else:
             for position, entry in enumerate(statement.iter(f"{_CAMT}Ntry"), start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import secrets
 import shutil
 import signal
@@ -59,13 +60,20 @@ def opened(directory: Path) -> Iterator[Server]:
         shutil.rmtree(data, ignore_errors=True)
 
 
+def _end_with_parent() -> None:
+    """A server whose laboratory was killed ends as well (Linux)."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGQUIT)
+
+
 def _start(data: Path, cluster: Cluster) -> subprocess.Popen[bytes]:
     account = cluster.binaries.account
     other = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
     process = subprocess.Popen(  # type: ignore[call-overload]
         [cluster.binaries.program("postgres"), "-D", str(data), "-p", str(cluster.port)],
         cwd=data, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True, **other,
+        start_new_session=True, preexec_fn=_end_with_parent,
+        **other,
     )  # fmt: skip
     ends = time.monotonic() + 60
     while True:

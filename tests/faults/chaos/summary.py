@@ -38,12 +38,15 @@ def table(lines: list[Line]) -> str:
     all_rows = [list(COLUMNS), *rows(lines)]
     all_rows = [[row[0], row[1][:58], *row[2:]] for row in all_rows]
     widths = [max(len(row[column]) for row in all_rows) for column in range(len(COLUMNS))]
-    text = "\n".join(
-        "  ".join(cell.ljust(width) if n == 1 else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths)))
-        for row in all_rows
-    )
+    text = "\n".join(_line(row, widths) for row in all_rows)
     missing = sorted({(line.number, line.not_run) for line in lines if line.not_run})
     return "\n".join([text, *(f"not run: kind {number}, {reason}" for number, reason in missing)])
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    """One line of the table; the second column is text, the others are figures."""
+    cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+    return "  ".join([cells[0], row[1].ljust(widths[1]), *cells[2:]])
 
 
 def markdown(lines: list[Line]) -> str:
@@ -71,7 +74,9 @@ def is_broken(lines: list[Line], *, whole: bool) -> bool:
 
 def describe(line: Line) -> str:
     """One case with what does not hold."""
-    head = f"[{line.index}] kind {line.number}: {line.name} ({line.fault}), {line.injected} faults, {line.seconds:.1f} s"
+    head = (
+        f"[{line.index}] kind {line.number}: {line.name} ({line.fault}), {line.injected} faults, {line.seconds:.1f} s"
+    )
     return "\n".join([f"\n{head}", *(f"    {kind}: {_short(what)}" for kind, what in line.violations)])
 
 

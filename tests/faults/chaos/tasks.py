@@ -144,7 +144,9 @@ def run_until_clean(
         runs.append(run_dag(world, group, world.next_run_id(), plans if number == 0 else None))
         if runs[-1].is_success:
             return runs
-    first = [outcome.text.split("Traceback")[0] for tries in runs[-1].outcomes.values() for outcome in tries if outcome.text]
+    first = [
+        outcome.text.split("Traceback")[0] for tries in runs[-1].outcomes.values() for outcome in tries if outcome.text
+    ]
     raise NeverClean("\n".join(first)[:1500])
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -99,6 +100,7 @@ class Workshop:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._number = 0
+        self._lock = threading.Lock()
         self._ours, theirs = socket.socketpair()
         sys.stdout.flush()
         self._pid = os.fork()
@@ -109,10 +111,11 @@ class Workshop:
 
     def start(self, function: Callable[..., Any], *arguments: Any, environ: Mapping[str, str]) -> Task:
         """Run ``function(*arguments)`` in a child with these additions to the environment."""
-        self._number += 1
-        place = self._directory / f"task{self._number:05d}"
-        _send(self._ours, (function, arguments, dict(environ), str(place)))
-        return Task(_receive(self._ours), place)
+        with self._lock:
+            self._number += 1
+            place = self._directory / f"task{self._number:05d}"
+            _send(self._ours, (function, arguments, dict(environ), str(place)))
+            return Task(_receive(self._ours), place)
 
     def run(
         self, function: Callable[..., Any], *arguments: Any, environ: Mapping[str, str], timeout: float = 60.0

@@ -55,7 +55,8 @@ def test_it_acts_the_nth_time_only() -> None:
 
 @pytest.mark.parametrize(("action", "code"), [("kill", -signal.SIGKILL), ("exit", failpoints.EXIT_CODE)])
 def test_it_ends_the_process(action: str, code: int) -> None:
-    done = run(f"gate_ran:2:{action}", "from o2c.failpoints import *\nreached('gate_ran')\nprint('a', flush=True)\nreached('gate_ran')\nprint('b')")  # fmt: skip
+    code_to_run = "from o2c.failpoints import reached\nfor n in 'ab': reached('gate_ran'); print(n, flush=True)"
+    done = run(f"gate_ran:2:{action}", code_to_run)
     assert (done.returncode, done.stdout) == (code, "a\n")
 
 
@@ -75,8 +76,11 @@ def test_it_stops_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "gate_ran", "gate_ran:1", "gate_ran:x:kill", "nowhere:1:kill", "gate_ran:1:burn", "gate_ran:1:sleep:x", "gate_ran:1:kill:9"],
-)  # fmt: skip
+    [
+        *("", "gate_ran", "gate_ran:1", "gate_ran:x:kill", "nowhere:1:kill"),
+        *("gate_ran:1:burn", "gate_ran:1:sleep:x", "gate_ran:1:kill:9"),
+    ],
+)
 def test_what_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no failpoint"):
         failpoints.armed(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,7 +12,7 @@ import psycopg
 from chaos import checksum, content, oracle
 from chaos.content import SECOND
 from chaos.laboratory import Laboratory
-from chaos.registry import NotRun, Result, delivered, judge, kind
+from chaos.registry import NotRun, Result, delivered, kind
 from chaos.tasks import run_until_clean
 from chaos.world import World, put_records, put_rows
 
@@ -204,6 +203,3 @@ def _needs(module: str) -> None:
 
     if find_spec(module) is None:
         raise NotRun(f"{module} is not there")
-
-
-assert Path and judge

@@ -7,7 +7,6 @@ import gzip
 import io
 import os
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from random import Random
 
@@ -64,7 +63,7 @@ def sftp_moving(laboratory: Laboratory, random: Random) -> Result:
         wrong = how in ("grow", "shrink") and done and first.is_success
         result.expect(not wrong, f"the run went well while the file did {how}")
         # The sender ends what it was doing.
-        path.with_name("x" + path.name).unlink(missing_ok=True)
+        path.with_name(path.name + ".moved").unlink(missing_ok=True)
         path.write_bytes(whole)
         later = path.stat().st_mtime + 5
         os.utime(path, (later, later))
@@ -80,7 +79,7 @@ def _spoil(path: Path, whole: bytes, how: str) -> None:
     elif how == "hide":
         path.unlink()
     elif how == "rename":
-        path.rename(path.with_name("x" + path.name))
+        path.rename(path.with_name(path.name + ".moved"))
     else:
         os.utime(path, (1, 1))
 
@@ -158,7 +157,9 @@ def _send_again(path: Path, data: bytes) -> None:
 @kind(10, "fields that look like the end of a record", weight=4)
 def awkward_fields(laboratory: Laboratory, random: Random) -> Result:
     with delivered(laboratory, random, "payments") as (world, group, _):
-        value = random.choice(("two\nlines", "two\r\nlines", 'say "x"', "a,b;c", "\\.", "\\N", "NULL", " spaces ", "\\n"))
+        value = random.choice(
+            ("two\nlines", "two\r\nlines", 'say "x"', "a,b;c", "\\.", "\\N", "NULL", " spaces ", "\\n")
+        )
         path = world.file(CARD)
         path.write_bytes(_with_field(path.read_bytes(), value))
         result = Result(1, repr(value))
@@ -261,9 +262,13 @@ def _good_at_last(laboratory: Laboratory, world: World, group: str, variant: int
 @kind(11, "a table of the ERP loses, renames or retypes a column", weight=4)
 def erp_drifted(laboratory: Laboratory, random: Random) -> Result:
     changes = {
-        "renamed": ("alter table erp.cash_receipt rename amt to amount", "alter table erp.cash_receipt rename amount to amt"),
+        "renamed": (
+            "alter table erp.cash_receipt rename amt to amount",
+            "alter table erp.cash_receipt rename amount to amt",
+        ),
         "removed": (
-            "alter table erp.cash_receipt rename method to hidden", "alter table erp.cash_receipt rename hidden to method",
+            "alter table erp.cash_receipt rename method to hidden",
+            "alter table erp.cash_receipt rename hidden to method",
         ),
         "retyped": (
             "alter table erp.cash_receipt alter updated_at type text",
@@ -317,7 +322,9 @@ def _one_more(name: str, data: bytes) -> bytes:
     if name == BANK:
         return data.replace(b"<NtryDtls>", b"<NtryDtls><!-- sent again -->", 1)
     rows = list(csv.DictReader(io.StringIO(data.decode())))
-    return content.settlement([*rows, {**rows[0], "transaction_id": "TXN999", "gross": "3.00", "fee": "1.00", "net": "2.00"}])
+    return content.settlement(
+        [*rows, {**rows[0], "transaction_id": "TXN999", "gross": "3.00", "fee": "1.00", "net": "2.00"}]
+    )
 
 
 def _same_rows(laboratory: Laboratory, world: World, group: str, variant: int, result: Result) -> Result:
@@ -338,6 +345,3 @@ def _same_rows(laboratory: Laboratory, world: World, group: str, variant: int, r
             query = f'select currency_code, sum({column}) from raw."{table}" group by 1 order by 1'
             result.expect(sums == clean.rows(query), f"money of {table}: {sums}")
     return result
-
-
-assert Decimal

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from functools import lru_cache
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,7 +15,6 @@ from chaos.kinds.cursors import _needs
 from chaos.laboratory import Laboratory
 from chaos.registry import Result, delivered, judge, kind
 from chaos.tasks import gate_task, run_dag, run_until_clean, start_task
-from chaos.workshop import Workshop
 from chaos.world import PROJECT, World
 
 # --- 18: the gate ----------------------------------------------------------------------------------------------------
@@ -33,7 +31,7 @@ def gate_trouble(laboratory: Laboratory, random: Random) -> Result:
         spoiled = {
             "stop rule": shipped.replace("on_fail: quarantine, reason: \"A won", "on_fail: stop, reason: \"A won"),
             # A text that is no number breaks the query itself, not the row.
-            "broken rule": shipped.replace('"is_closed or not is_won", on_fail: quarantine', '"opportunity_name > 1", on_fail: quarantine'),
+            "broken rule": shipped.replace('"is_closed or not is_won"', '"opportunity_name > 1"'),
         }.get(how, shipped)  # fmt: skip
         flow.write_text(spoiled)
         assert (spoiled != shipped) is (how in ("stop rule", "broken rule")), "the shipped flow has changed"
@@ -118,7 +116,8 @@ def decisions(laboratory: Laboratory, random: Random) -> Result:
     with delivered(laboratory, random, "erp") as (world, group, _):
         run_until_clean(world, group)
         open_ones = world.rows(
-            "select record_id from quarantine.record where state = 'open' and entity in ('invoice', 'receipt') order by 1"
+            "select record_id from quarantine.record where state = 'open' and entity in ('invoice', 'receipt')"
+            " order by 1"
         )
         record = random.choice(open_ones)[0]
         first, second = random.choice(("release", "reject")), random.choice(("release", "reject", "resync"))
@@ -131,7 +130,9 @@ def decisions(laboratory: Laboratory, random: Random) -> Result:
             result.fault = f"{point} killed, {result.fault}"
         done = world.workshop.run(decide_task, [record], first, group, environ=world.environ())
         was_done = world.value("select state from quarantine.record where record_id = %s", record)
-        result.expect(was_done == {"release": "released", "reject": "rejected"}[first], f"{first} gave {was_done}: {done}")
+        result.expect(
+            was_done == {"release": "released", "reject": "rejected"}[first], f"{first} gave {was_done}: {done}"
+        )
         again = world.workshop.run(decide_task, [record], second, group, environ=world.environ())
         result.expect(again.is_ok and bool(again.value), f"decided twice: {again}")
         copies = world.value(
@@ -185,7 +186,7 @@ def each_rule_broken(laboratory: Laboratory, random: Random) -> Result:
         result = Result(len(broken), entity.name)
         result.expect(caught == len(broken), f"{caught} of {len(broken)} defects caught")
         result.expect(set(held) <= set(broken), f"clean rows held: {set(held) - set(broken)}")
-        kept = world.value(f'select count(*) from raw."{entity.name}" where source_system = \'every\'')
+        kept = world.value(f"select count(*) from raw.\"{entity.name}\" where source_system = 'every'")
         result.expect(kept == 21, f"{kept} of 21 clean rows are in raw")
         result.violations += oracle.balance(world)
         return result
@@ -206,6 +207,3 @@ def _write_flow(world: World, entity: str, columns: list[str], text: str) -> Non
         "monitoring": {"owner": "chaos", "freshness": "1d", "alert": "log"},
     }
     (folder / "rows.yml").write_text(yaml.safe_dump(document, sort_keys=False))
-
-
-assert Path and Workshop

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from random import Random
 
-from chaos import checksum, content, oracle
+from chaos import checksum, oracle
 from chaos.kinds.files import CARD, _with_field
 from chaos.laboratory import Laboratory
 from chaos.registry import Result, delivered, judge, kind
@@ -19,7 +19,17 @@ SQL = "'; drop table raw.invoice; --"
 
 def _file_names(world: World, random: Random) -> str:
     data = world.file(CARD).read_bytes()
-    name = random.choice(("..evil.csv", "a\nb.csv", "\x1b[2J.csv", "-rf.csv", ".hidden.csv", "a;rm -rf.csv", SQL.replace("/", "") + ".csv"))
+    name = random.choice(
+        (
+            "..evil.csv",
+            "a\nb.csv",
+            "\x1b[2J.csv",
+            "-rf.csv",
+            ".hidden.csv",
+            "a;rm -rf.csv",
+            SQL.replace("/", "") + ".csv",
+        )
+    )
     world.file(CARD).with_name(name).write_bytes(data)
     return f"file name {name!r}"
 
@@ -53,7 +63,7 @@ ATTACKS: dict[str, tuple[Callable[[World, Random], str], str]] = {
     "symlink": (_symlink, "ignored"),
     "header": (_sql_header, "more"),
     "value with SQL": (_values(SQL), "kept"),
-    "formula": (_values('=cmd|\' /C calc\'!A0'), "kept"),
+    "formula": (_values("=cmd|' /C calc'!A0"), "kept"),
     "10 MB field": (_values("x" * 10_000_000), "kept"),
     "placeholder": (_values("%s %(x)s {} {0} $1"), "kept"),
     "card number": (_values("4111 1111 1111 1111"), "card"),
@@ -71,7 +81,10 @@ def hostile(laboratory: Laboratory, random: Random) -> Result:
         first = run_dag(world, group, world.next_run_id(), timeout=120)
         result.expect(_tables(world) == tables, "tables have come or gone")
         written = [path for path in world.directory.rglob("*") if path.is_file() and "evil" in path.name]
-        result.expect(all(world.home / "landing" in path.parents or path.parent == world.file(CARD).parent for path in written), f"{written}")
+        result.expect(
+            all(world.home / "landing" in path.parents or path.parent == world.file(CARD).parent for path in written),
+            f"{written}",
+        )
         if meant == "card":
             return _no_card_number(world, group, result)
         result.violations += oracle.balance(world, all_arrived=False)
@@ -92,7 +105,9 @@ def hostile(laboratory: Laboratory, random: Random) -> Result:
 
 
 def _tables(world: World) -> list[tuple[object, ...]]:
-    return world.rows("select schemaname, tablename from pg_tables where schemaname in ('raw', 'ops', 'quarantine') order by 1, 2")
+    return world.rows(
+        "select schemaname, tablename from pg_tables where schemaname in ('raw', 'ops', 'quarantine') order by 1, 2"
+    )
 
 
 def _clean_up(world: World, whole: bytes) -> None:
@@ -108,7 +123,9 @@ def _no_card_number(world: World, group: str, result: Result) -> Result:
         for path in world.home.rglob("*"):
             if path.is_file() and digits.encode() in path.read_bytes():
                 result.add("other", f"a card number lies in {path.relative_to(world.home)}")
-        for schema, table in world.rows("select schemaname, tablename from pg_tables where schemaname in ('raw', 'ops', 'quarantine', 'landing')"):
+        for schema, table in world.rows(
+            "select schemaname, tablename from pg_tables where schemaname in ('raw', 'ops', 'quarantine', 'landing')"
+        ):
             found = world.value(f'select count(*) from "{schema}"."{table}" as t where t::text like %s', f"%{digits}%")
             result.expect(found == 0, f"a card number stands in {schema}.{table}")
     assert group
@@ -130,6 +147,3 @@ def foreign_link(laboratory: Laboratory, random: Random) -> Result:
             world.crm.faults.take()
         run_until_clean(world, group)
         return judge(laboratory, world, group, variant, result)
-
-
-assert content

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +17,7 @@ import psycopg
 
 from chaos import content, oracle
 from chaos.kinds.processes import POINTS
-from chaos.laboratory import VARIANTS, Laboratory
+from chaos.laboratory import Laboratory
 from chaos.registry import NotRun, Result, delivered, judge, kind
 from chaos.tasks import extract_task, run_dag, run_until_clean, start_task
 from chaos.world import World
@@ -146,8 +145,12 @@ def disk_full(laboratory: Laboratory, random: Random) -> Result:
         first = run_dag(world, group, world.next_run_id())
         if where == "landing":
             result.expect(not first.is_success, "the run went well without space")
-            said = " ".join([*first.errors, *(world.value("select string_agg(error, ' ') from ops.load") or "").split()])
-            result.expect("space" in said.lower() or "full" in said.lower(), f"the message says nothing of space: {said[:300]}")
+            said = " ".join(
+                [*first.errors, *(world.value("select string_agg(error, ' ') from ops.load") or "").split()]
+            )
+            result.expect(
+                "space" in said.lower() or "full" in said.lower(), f"the message says nothing of space: {said[:300]}"
+            )
         result.violations += oracle.balance(world, all_arrived=False)
         with world.connected(world.superuser()) as connection:
             connection.execute("drop table public.filler")
@@ -253,6 +256,3 @@ def _timed_out(world: World, group: str, table: str, result: Result) -> None:
         admin.commit()
     result.violations += oracle.balance(world, all_arrived=False)
     run_until_clean(world, group)
-
-
-assert VARIANTS and timedelta

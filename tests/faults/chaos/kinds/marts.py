@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from chaos import checksum, content
+from chaos import checksum
 from chaos.laboratory import Laboratory
 from chaos.registry import Result, kind
 from chaos.world import World
@@ -41,7 +41,13 @@ def build_task(as_of: str, as_known: str | None = None) -> None:
 
 def put(world: World, entity: str, published_at: datetime = CLOSED, **values: Any) -> None:
     """Publish one version of a record of the ERP behind the engine's back."""
-    row = {**_COMMON, "_load_id": f"load-{published_at:%d}", "_published_at": published_at, "updated_at": published_at, **values}
+    row = {
+        **_COMMON,
+        "_load_id": f"load-{published_at:%d}",
+        "_published_at": published_at,
+        "updated_at": published_at,
+        **values,
+    }
     statement = sql.SQL("insert into {} ({}) values ({})").format(
         sql.Identifier("raw", entity),
         sql.SQL(", ").join(map(sql.Identifier, row)),
@@ -58,7 +64,9 @@ def _ledger(world: World) -> None:
     put(world, "customer", customer_id="C1", legal_name="Customer", entity_code="DE01")
     put(world, "exchange_rate", from_currency_code="USD", to_currency_code="EUR", rate_type="closing",
         rate_date="2026-03-31", rate="0.9")  # fmt: skip
-    for number, (issued, amount) in enumerate((("2026-01-05", 1000), ("2026-02-10", 800), ("2026-03-15", 700)), start=1):
+    for number, (issued, amount) in enumerate(
+        (("2026-01-05", 1000), ("2026-02-10", 800), ("2026-03-15", 700)), start=1
+    ):
         put(world, "invoice", invoice_id=f"I{number}", invoice_number=f"I{number}", document_type="invoice",
             sale_type="credit", issued_on=issued, posted_on=issued, due_on="2026-04-30", net_amount=amount,
             tax_amount=0, total_amount=amount, status="posted", **_PARTY)  # fmt: skip
@@ -233,6 +241,3 @@ def _grants(world: World) -> set[tuple[Any, ...]]:
             " where table_schema ~ '^marts'"
         )
     )
-
-
-assert content

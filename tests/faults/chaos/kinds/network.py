@@ -78,9 +78,7 @@ def crm_trouble(laboratory: Laboratory, random: Random) -> Result:
         if fault == "hang":
             times = min(times, 3)
         retry_after = random.choice((None, "0", "1", "3600")) if fault == "rate_limit" else None
-        world.crm.faults.add(
-            fault, times=times, after=random.randint(0, 4), retry_after=retry_after, seconds=2.0
-        )
+        world.crm.faults.add(fault, times=times, after=random.randint(0, 4), retry_after=retry_after, seconds=2.0)
         result = Result(times, f"{fault} {times} times, Retry-After {retry_after}")
         before = _cursor(world, "crm/opportunities")
         first = run_dag(world, group, world.next_run_id())
@@ -200,8 +198,8 @@ def leaks(world: World, printed: list[str]) -> list[Violation]:
     planted = (CRM.password, CRM.client_secret, CRM.security_token, SFTP.password, "new-canary-password")
     password = world.url.split("@")[0].rsplit(":", 1)[1]
     kept = world.rows(
-        "select coalesce(error, '') || coalesce(manifest::text, '') from ops.load union all select body from ops.evidence"
-        " union all select payload::text from quarantine.record"
+        "select coalesce(error, '') || coalesce(manifest::text, '') from ops.load"
+        " union all select body from ops.evidence union all select payload::text from quarantine.record"
     )
     texts = [*printed, *(row[0] for row in kept)]
     texts += [path.read_text(errors="replace") for path in world.home.rglob("*") if path.is_file()]

@@ -108,7 +108,17 @@ def _dump(world: World) -> Path:
 
 
 def _restore(world: World, path: Path) -> None:
-    _client(world, "psql", "--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file", str(path))
+    _client(
+        world,
+        "psql",
+        "--quiet",
+        "--no-psqlrc",
+        "--single-transaction",
+        "--set=ON_ERROR_STOP=1",
+        "--output=/dev/null",
+        "--file",
+        str(path),
+    )
 
 
 def _client(world: World, program: str, *options: str) -> None:
@@ -135,23 +145,17 @@ def verify_task() -> str:
 
 
 TAMPERINGS = {
-    "an event is changed": ("ops.evidence", "update ops.evidence set body = replace(body, 'rows', 'rOws') where sequence = 4"),
-    "an event is removed": ("ops.evidence", "delete from ops.evidence where sequence = 4"),
-    "two events change places": (
-        "ops.evidence", "update ops.evidence set sequence = case sequence when 3 then -4 else -3 end where sequence in (3, 4);"
-        " update ops.evidence set sequence = -sequence where sequence < 0",
-    ),
-    "the ledger is changed": (
-        "ops.load_ledger", "update ops.load_ledger set source_rows = source_rows + 1, published_rows = published_rows + 1"
-        " where load_id = (select max(load_id) from ops.load_ledger)",
-    ),
-    "a ledger row is removed": ("ops.load_ledger_total", "delete from ops.load_ledger_total"),
-    "an amount in raw is changed": ("raw.receipt", "update raw.receipt set amount = amount + 1 where receipt_id = 'REC0001'"),
-    "a row of raw is removed": ("raw.receipt", "delete from raw.receipt where receipt_id = 'REC0002'"),
-    "a row of raw is doubled": (
-        "raw.receipt", "insert into raw.receipt select * from raw.receipt where receipt_id = 'REC0003'",
-    ),
-}  # fmt: skip
+    "an event is changed": "update ops.evidence set body = replace(body, 'rows', 'rOws') where sequence = 4",
+    "an event is removed": "delete from ops.evidence where sequence = 4",
+    "two events change places": "update ops.evidence set sequence = 1000 - sequence where sequence in (3, 4);"
+    " update ops.evidence set sequence = sequence - 993 where sequence in (996, 997)",
+    "the ledger is changed": "update ops.load_ledger set source_rows = source_rows + 1,"
+    " published_rows = published_rows + 1 where load_id = (select max(load_id) from ops.load_ledger)",
+    "the ledger's money is removed": "delete from ops.load_ledger_total",
+    "an amount in raw is changed": "update raw.receipt set amount = amount + 1 where receipt_id = 'REC0001'",
+    "a row of raw is removed": "delete from raw.receipt where receipt_id = 'REC0002'",
+    "a row of raw is doubled": "insert into raw.receipt select * from raw.receipt where receipt_id = 'REC0003'",
+}
 
 
 @kind(24, "ledger, evidence or raw is changed behind everybody's back", weight=6)
@@ -160,7 +164,8 @@ def tampered(laboratory: Laboratory, random: Random) -> Result:
     with delivered(laboratory, random, "erp") as (world, group, variant):
         run_until_clean(world, group)
         name = random.choice(list(TAMPERINGS))
-        table, statement = TAMPERINGS[name]
+        statement = TAMPERINGS[name]
+        table = next(word for word in statement.split() if "." in word)
         result = Result(1, name)
         before = world.workshop.run(verify_task, environ=world.environ())
         result.expect(before.value == "", f"verify finds something before anything was changed: {before}")
@@ -206,7 +211,11 @@ def landing_tampered(laboratory: Laboratory, random: Random) -> Result:
     with delivered(laboratory, random) as (world, group, variant):
         run_until_clean(world, group)
         flow = random.choice(world.flows(group))
-        files = [path for path in (world.home / "landing" / flow).rglob("*") if path.is_file() and path.name != "manifest.json"]
+        files = [
+            path
+            for path in (world.home / "landing" / flow).rglob("*")
+            if path.is_file() and path.name != "manifest.json"
+        ]
         path, how = random.choice(sorted(files)), random.choice(("changed", "removed"))
         result = Result(1, f"{path.name} {how}")
         judge(laboratory, world, group, variant, result)

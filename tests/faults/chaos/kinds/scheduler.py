@@ -16,16 +16,22 @@ from chaos.registry import Result, judge, kind
 from chaos.tasks import run_until_clean
 from chaos.world import World
 
-POINTS = {"publish": "publish_opened:1:sleep:20", "extract": "landing_renamed:1:sleep:20", "gate": "gate_ran:1:sleep:20"}
+POINTS = {
+    "publish": "publish_opened:1:sleep:20",
+    "extract": "landing_renamed:1:sleep:20",
+    "gate": "gate_ran:1:sleep:20",
+}
 
 
-def orchestrator(laboratory: Laboratory, world: World) -> Orchestrator:
+def orchestrator(laboratory: Laboratory) -> Orchestrator:
     """The Airflow of a laboratory, started when it is first needed."""
     if not hasattr(laboratory, "airflow"):
         server, _ = laboratory.restartable()
         directory = laboratory.directory / "airflow"
         directory.mkdir(mode=0o711)
-        laboratory.airflow = laboratory.stack.enter_context(opened(directory, server, world))  # type: ignore[attr-defined]
+        with laboratory.world(0) as first:
+            first.open_sources("crm")
+            laboratory.airflow = laboratory.stack.enter_context(opened(directory, server, first))  # type: ignore[attr-defined]
     return laboratory.airflow  # type: ignore[attr-defined,no-any-return]
 
 
@@ -36,7 +42,7 @@ def supervisor_killed(laboratory: Laboratory, random: Random) -> Result:
         with laboratory.world(0) as world:
             world.deliver("crm")
             world.touched.add("crm")
-            running = orchestrator(laboratory, world)
+            running = orchestrator(laboratory)
             running.serve(world, O2C_FAILPOINT=POINTS[task])
             run_id = running.trigger()
             process = running.wait_for_task(run_id, task)
@@ -78,13 +84,17 @@ def components(laboratory: Laboratory, random: Random) -> Result:
         with laboratory.world(0) as world:
             world.deliver("crm")
             world.touched.add("crm")
-            running = orchestrator(laboratory, world)
+            running = orchestrator(laboratory)
             running.serve(world, O2C_FAILPOINT=POINTS[task])
             run_id = running.trigger()
             process = running.wait_for_task(run_id, task)
             running.serve(world)
             _break(running, how)
-            state = running.wait_until_done(run_id)
+            try:
+                state = running.wait_until_done(run_id)
+            except TimeoutError:
+                result.add("other", f"{how} during {task}: the run never ended")
+                return result
             result.injected += 1
             names.append(f"{how} during {task}: run {state}")
             _wait_for_end(process)

@@ -281,9 +281,7 @@ def test_a_wait_that_is_asked_for_as_an_instant_is_counted_from_the_servers_cloc
 
 
 @pytest.mark.parametrize("retry_after", ["soon", "-5", "1.5", ""])
-def test_a_hint_that_says_nothing_is_not_followed(
-    server: crm_server.CrmServer, time: Time, retry_after: str
-) -> None:
+def test_a_hint_that_says_nothing_is_not_followed(server: crm_server.CrmServer, time: Time, retry_after: str) -> None:
     server.faults.add("rate_limit", retry_after=retry_after)
     assert len(run(request(server), time)) == 24 and time.slept == [1]
 

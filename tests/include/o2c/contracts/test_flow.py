@@ -332,3 +332,19 @@ def test_a_changed_file_is_read_again(write: Write, entities: Mapping[str, Entit
     before: Flow = load_flow(path, entities)
     write(changed("monitoring.owner", "someone_else"))
     assert (before.monitoring.owner, load_flow(path, entities).monitoring.owner) == ("treasury", "someone_else")
+
+
+@pytest.mark.parametrize(("overlap", "is_enough"), [("20m", True), ("1h", True), ("19m", False), (None, False)])
+def test_salesforce_needs_an_overlap_longer_than_its_index_lags(
+    write: Write, entities: Mapping[str, Entity], overlap: str | None, is_enough: bool
+) -> None:
+    document = copy.deepcopy(GOOD)
+    source = document["source"]
+    del source["query"], source["overlap"]
+    source |= {"connector": "salesforce", "object": "Payment", **({"overlap": overlap} if overlap else {})}
+    if is_enough:
+        assert load_flow(write(document), entities).source["object"] == "Payment"
+        return
+    with pytest.raises(UsageError, match="shorter than Salesforce") as refused:
+        load_flow(write(document), entities)
+    assert "receipts.yml:1: source" in refused.value.where and "20m" in refused.value.next_step
