@@ -49,6 +49,7 @@ globals().update(raw)
 build = small("build_warehouse", Asset("raw/crm") | Asset("raw/erp") | Asset("raw/payments"), "marts")
 reports = small("publish_reports", [Asset("marts")], "reports")
 watch = small("watch_loads", now, "watch")
+maintain = small("maintain_warehouse", now, "maintain")
 """
 
 
@@ -140,6 +141,7 @@ def test_up_runs_every_dag_and_down_leaves_nothing(start: Callable[..., subproce
     types = {run["dag_id"]: run["run_type"] for run in runs if run["state"] == "success"}
     assert types == {
         **dict.fromkeys(("sync_crm", "sync_erp", "sync_payments"), "scheduled"),
+        **dict.fromkeys(("watch_loads", "maintain_warehouse"), "scheduled"),
         **dict.fromkeys(("build_warehouse", "publish_reports"), "asset_triggered"),
     }
 

@@ -7,12 +7,15 @@ Every fault has a random generator of its own, made from the seed, its place in 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import secrets
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from chaos import kinds, runner, summary
@@ -59,11 +62,12 @@ def _run(seed: str, options: argparse.Namespace) -> list[Line]:
     jobs = min(options.jobs, len(plan))
     try:
         paths = [directory / f"lines{job}.jsonl" for job in range(jobs)]
+        done = multiprocessing.get_context("fork").Value("i", 0)
         workers = [
             multiprocessing.get_context("fork").Process(
-                target=_work, args=(seed, share, directory / f"job{job}", paths[job])
+                target=_work, args=(seed, plan, done, directory / f"job{job}", path, job == 0)
             )
-            for job, share in enumerate(_shares(plan, jobs))
+            for job, path in enumerate(paths)
         ]
         for worker in workers:
             worker.start()
@@ -72,21 +76,26 @@ def _run(seed: str, options: argparse.Namespace) -> list[Line]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _shares(plan: list[tuple[int, runner.Kind]], jobs: int) -> list[list[tuple[int, runner.Kind]]]:
-    """Who runs what: the slow ones first and all in one process, since some start servers that stay up."""
-    slow = [entry for entry in plan if entry[1].is_slow]
-    quick = [entry for entry in plan if not entry[1].is_slow]
-    # A slow case takes about as long as forty others.
-    first = min(len(quick), max(0, (len(quick) - 40 * len(slow)) // jobs)) if jobs > 1 else len(quick)
-    rest = [quick[first:][job :: max(1, jobs - 1)] for job in range(jobs - 1)]
-    return [[*slow, *quick[:first]], *rest]
-
-
-def _work(seed: str, plan: list[tuple[int, runner.Kind]], directory: Path, path: Path) -> None:
+def _work(
+    seed: str, plan: list[tuple[int, runner.Kind]], done: Synchronized[int], directory: Path, path: Path, is_first: bool
+) -> None:
+    """Take cases until none is left. The slow ones all go to the first worker: some start servers that stay up."""
     directory.mkdir(mode=0o711)
+    slow = [entry for entry in plan if entry[1].is_slow] if is_first else []
+    quick = [entry for entry in plan if not entry[1].is_slow]
     with path.open("w", buffering=1) as file, opened(directory, seed) as laboratory:
-        for line in runner.run(laboratory, plan):
+        for line in runner.run(laboratory, itertools.chain(slow, _shared(quick, done))):
             file.write(line.to_json() + "\n")
+
+
+def _shared(plan: list[tuple[int, runner.Kind]], done: Synchronized[int]) -> Iterator[tuple[int, runner.Kind]]:
+    """The cases that no other worker has taken."""
+    while True:
+        with done.get_lock():
+            number, done.value = done.value, done.value + 1
+        if number >= len(plan):
+            return
+        yield plan[number]
 
 
 def _watch(workers: list[multiprocessing.Process], paths: list[Path], total: int, verbose: bool) -> list[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -43,7 +43,7 @@ def schedule(seed: str, faults: int, only: set[int] | None = None) -> list[tuple
     return list(enumerate(chosen))
 
 
-def run(laboratory: Laboratory, plan: list[tuple[int, Kind]]) -> Iterator[Line]:
+def run(laboratory: Laboratory, plan: Iterable[tuple[int, Kind]]) -> Iterator[Line]:
     """Run the faults one after the other."""
     for index, kind in plan:
         line = Line(index, kind.number, kind.name)

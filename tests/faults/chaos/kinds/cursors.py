@@ -160,7 +160,6 @@ def deleted(laboratory: Laboratory, random: Random) -> Result:
     _needs("o2c.loads.reconcile")
     with delivered(laboratory, random, "erp") as (world, group, variant):
         run_until_clean(world, group)
-        clean = checksum.of_group(world, group)
         result = Result(2, "delete without a trace, row far behind the cursor")
         with world.connected(world.erp_url) as connection:
             gone = connection.execute(
@@ -180,7 +179,6 @@ def deleted(laboratory: Laboratory, random: Random) -> Result:
         run_until_clean(world, group)
         result.violations += oracle.balance(world)
         result.expect(_living(world) == _in_source(world), "what lives in raw is not what the source holds")
-        assert clean
         return result
 
 

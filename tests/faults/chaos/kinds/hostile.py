@@ -86,7 +86,7 @@ def hostile(laboratory: Laboratory, random: Random) -> Result:
             f"{written}",
         )
         if meant == "card":
-            return _no_card_number(world, group, result)
+            return _no_card_number(world, result)
         result.violations += oracle.balance(world, all_arrived=False)
         if meant == "ignored":
             result.expect(first.is_success, f"{name}: {first.errors}")
@@ -117,7 +117,7 @@ def _clean_up(world: World, whole: bytes) -> None:
     world.file(CARD).write_bytes(whole)
 
 
-def _no_card_number(world: World, group: str, result: Result) -> Result:
+def _no_card_number(world: World, result: Result) -> Result:
     """The number is nowhere: not in the warehouse, not in the state folder."""
     for digits in ("4111 1111 1111 1111", "4111111111111111"):
         for path in world.home.rglob("*"):
@@ -128,7 +128,6 @@ def _no_card_number(world: World, group: str, result: Result) -> Result:
         ):
             found = world.value(f'select count(*) from "{schema}"."{table}" as t where t::text like %s', f"%{digits}%")
             result.expect(found == 0, f"a card number stands in {schema}.{table}")
-    assert group
     return result
 
 

@@ -33,7 +33,8 @@ def commit_cut(laboratory: Laboratory, random: Random) -> Result:
         runs = run_until_clean(world, group)
         result.injected = rule.acted
         if step == "publish" and how == "cut_commit":
-            result.expect(len(runs) == 1, "a lost acknowledgement failed the run")
+            tries = [outcome.status for outcome in runs[0].outcomes["publish"]]
+            result.expect(tries == ["ok"] and len(runs) == 1, f"a lost acknowledgement failed the task: {tries}")
             result.expect(runs[0].announced, "a lost acknowledgement lost the asset event")
         return judge(laboratory, world, group, variant, result)
 

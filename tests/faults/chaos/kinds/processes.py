@@ -102,6 +102,7 @@ def orphan(laboratory: Laboratory, random: Random) -> Result:
         sleeper.wait()
         if task == "publish":
             result.expect(time.monotonic() - started < 2, "the orphan was not refused within a second")
+            result.expect("FenceLost" in sleeper.output, f"the orphan was not refused: {sleeper.output[-300:]}")
         # What is left of the orphan's run goes on as well.
         for late in ("gate", "publish"):
             start_task(world, group, late, run_id).wait()
